@@ -1,0 +1,2 @@
+//! extable
+#![no_std]

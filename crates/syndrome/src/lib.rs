@@ -1,0 +1,2 @@
+//! syndrome
+#![no_std]
