@@ -9,8 +9,8 @@ pub const SECTION: &str = "seaworthy_extable";
 /// The assembly text of one entry, a string literal for `asm!`, `naked_asm!` and `global_asm!`.
 ///
 /// `entry!(instruction, landing_pad, Kind, data)`: two assembler labels, one of `UserAccess`,
-/// `KernelAccess` and `UserCopy`, and an assembler expression whose value is an encoded
-/// [`Access`](crate::Access), all but the kind string literals.
+/// `KernelAccess` and `UserCopy`, and an assembler expression, in one or more pieces, whose value
+/// is an encoded [`Access`](crate::Access); all but the kind are string literals.
 ///
 /// ```
 /// # use seaworthy_extable as extable;
@@ -22,23 +22,23 @@ pub const SECTION: &str = "seaworthy_extable";
 /// cover; it is read-only data and never relocated.
 #[macro_export]
 macro_rules! entry {
-    ($instruction:literal, $landing_pad:literal, UserAccess, $data:literal) => {
-        $crate::entry!(@ $instruction, $landing_pad, "1", $data)
+    ($instruction:literal, $landing_pad:literal, UserAccess, $($data:literal),+) => {
+        $crate::entry!(@ $instruction, $landing_pad, "1", $($data),+)
     };
-    ($instruction:literal, $landing_pad:literal, KernelAccess, $data:literal) => {
-        $crate::entry!(@ $instruction, $landing_pad, "2", $data)
+    ($instruction:literal, $landing_pad:literal, KernelAccess, $($data:literal),+) => {
+        $crate::entry!(@ $instruction, $landing_pad, "2", $($data),+)
     };
-    ($instruction:literal, $landing_pad:literal, UserCopy, $data:literal) => {
-        $crate::entry!(@ $instruction, $landing_pad, "3", $data)
+    ($instruction:literal, $landing_pad:literal, UserCopy, $($data:literal),+) => {
+        $crate::entry!(@ $instruction, $landing_pad, "3", $($data),+)
     };
-    (@ $instruction:literal, $landing_pad:literal, $kind:literal, $data:literal) => {
+    (@ $instruction:literal, $landing_pad:literal, $kind:literal, $($data:literal),+) => {
         concat!(
             ".pushsection seaworthy_extable,\"aR\",@progbits\n",
             ".balign 4\n",
             ".long ", $instruction, " - .\n",
             ".long ", $landing_pad, " - .\n",
             ".short ", $kind, "\n",
-            ".short ", $data, "\n",
+            ".short ", $($data,)+ "\n",
             ".popsection\n",
         )
     };
