@@ -8,13 +8,13 @@ use crate::routines::{PAGE_SIZE, Routines};
 
 /// Nothing to choose from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Features;
+pub struct Features(());
 
 impl Features {
     /// What this CPU has.
     #[must_use]
     pub fn detect() -> Self {
-        Self
+        Self(())
     }
 
     /// The same without vector registers, which a kernel may not use.
@@ -32,7 +32,7 @@ impl Features {
 
 pub(crate) static VARIANTS: &[Routines] = &[Routines {
     name: "generic",
-    requires: Features,
+    requires: Features(()),
     memcpy,
     memcpy_mc: memcpy,
     copy_from_user: memcpy,
