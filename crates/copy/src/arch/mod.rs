@@ -1,11 +1,17 @@
 //! One module per architecture, each with the same names:
 //!
 //! * `Features`: what the CPU has and the caller allows,
-//! * `VARIANTS`: the implementations, the plainest first, each needing more than the ones before,
+//! * `VARIANTS`: the implementations, the plainest first, the best last,
 //! * `single`: accesses of one word.
 //!
 //! Miri interprets no assembly, so it gets the generic module too.
 
+#[cfg(any(miri, not(target_arch = "x86_64")))]
 mod generic;
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+mod x86_64;
 
+#[cfg(any(miri, not(target_arch = "x86_64")))]
 pub use generic::*;
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+pub use x86_64::*;
