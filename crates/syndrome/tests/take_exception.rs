@@ -239,141 +239,37 @@ fn pstate_follows_the_rules_of_exception_entry() {
         gcscr: EXLOCKEN,
         ..target
     };
+    #[rustfmt::skip] // One case a line.
     let cases: &[(&str, u64, Target, u64)] = &[
-        (
-            "flags are kept",
-            Pstate::NZCV | EL1H,
-            el1(NONE),
-            Pstate::NZCV,
-        ),
+        ("flags are kept", Pstate::NZCV | EL1H, el1(NONE), Pstate::NZCV),
         ("DIT is kept", Pstate::DIT | EL1H, el1(NONE), Pstate::DIT),
-        (
-            "DIT is kept from AArch32",
-            Pstate::DIT | USER32,
-            el1(NONE),
-            Pstate::DIT,
-        ),
-        (
-            "PAN is set if SPAN is 0",
-            EL0T,
-            to_el1(pan, SCTLR),
-            Pstate::PAN,
-        ),
-        (
-            "PAN stays clear if SPAN is 1",
-            EL1H,
-            to_el1(pan, SCTLR | SPAN),
-            0,
-        ),
-        (
-            "PAN stays set if SPAN is 1",
-            Pstate::PAN | EL1H,
-            to_el1(pan, SCTLR | SPAN),
-            Pstate::PAN,
-        ),
+        ("DIT is kept from AArch32", Pstate::DIT | USER32, el1(NONE), Pstate::DIT),
+        ("PAN is set if SPAN is 0", EL0T, to_el1(pan, SCTLR), Pstate::PAN),
+        ("PAN stays clear if SPAN is 1", EL1H, to_el1(pan, SCTLR | SPAN), 0),
+        ("PAN stays set if SPAN is 1", Pstate::PAN | EL1H, to_el1(pan, SCTLR | SPAN), Pstate::PAN),
         ("no PAN before FEAT_PAN", EL0T, to_el1(NONE, SCTLR), 0),
         ("no PAN at a plain EL2", EL1H, el2(HCR_RW, pan), 0),
-        (
-            "PAN at EL2 as a host",
-            EL0T,
-            el2(HCR_RW | HCR_HOST, pan),
-            Pstate::PAN,
-        ),
-        (
-            "no PAN at EL2 with E2H alone",
-            EL1H,
-            el2(HCR_RW | 1 << 34, pan),
-            0,
-        ),
-        (
-            "UAO is cleared",
-            Pstate::UAO | EL1H,
-            el1(ALL_BUT_SETTERS),
-            0,
-        ),
-        (
-            "BTYPE is cleared",
-            Pstate::BTYPE | EL1H,
-            el1(ALL_BUT_SETTERS),
-            0,
-        ),
+        ("PAN at EL2 as a host", EL0T, el2(HCR_RW | HCR_HOST, pan), Pstate::PAN),
+        ("no PAN at EL2 with E2H alone", EL1H, el2(HCR_RW | 1 << 34, pan), 0),
+        ("UAO is cleared", Pstate::UAO | EL1H, el1(ALL_BUT_SETTERS), 0),
+        ("BTYPE is cleared", Pstate::BTYPE | EL1H, el1(ALL_BUT_SETTERS), 0),
         ("TCO is set", EL1H, el1(mte), Pstate::TCO),
         ("TCO stays clear without FEAT_MTE", EL1H, el1(NONE), 0),
-        (
-            "SSBS is DSSBS, 0",
-            Pstate::SSBS | EL1H,
-            to_el1(ssbs, SCTLR),
-            0,
-        ),
-        (
-            "SSBS is DSSBS, 1",
-            EL1H,
-            to_el1(ssbs, SCTLR | DSSBS),
-            Pstate::SSBS,
-        ),
-        (
-            "no SSBS without FEAT_SSBS",
-            EL1H,
-            to_el1(NONE, SCTLR | DSSBS),
-            0,
-        ),
+        ("SSBS is DSSBS, 0", Pstate::SSBS | EL1H, to_el1(ssbs, SCTLR), 0),
+        ("SSBS is DSSBS, 1", EL1H, to_el1(ssbs, SCTLR | DSSBS), Pstate::SSBS),
+        ("no SSBS without FEAT_SSBS", EL1H, to_el1(NONE, SCTLR | DSSBS), 0),
         // In AArch32 SSBS is bit 23, which AArch64 calls UAO.
-        (
-            "SSBS of AArch32 is not UAO",
-            1 << 23 | USER32,
-            to_el1(ssbs, SCTLR | DSSBS),
-            Pstate::SSBS,
-        ),
-        (
-            "ALLINT is not SPINTMASK, 0",
-            EL1H,
-            to_el1(nmi, SCTLR),
-            Pstate::ALLINT,
-        ),
-        (
-            "ALLINT is not SPINTMASK, 1",
-            Pstate::ALLINT | EL1H,
-            to_el1(nmi, SCTLR | SPINTMASK),
-            0,
-        ),
+        ("SSBS of AArch32 is not UAO", 1 << 23 | USER32, to_el1(ssbs, SCTLR | DSSBS), Pstate::SSBS),
+        ("ALLINT is not SPINTMASK, 0", EL1H, to_el1(nmi, SCTLR), Pstate::ALLINT),
+        ("ALLINT is not SPINTMASK, 1", Pstate::ALLINT | EL1H, to_el1(nmi, SCTLR | SPINTMASK), 0),
         ("PM is set", EL1H, el1(profiling), Pstate::PM),
-        (
-            "EXLOCK at the same level",
-            EL1H,
-            locking(el1(gcs)),
-            Pstate::EXLOCK,
-        ),
-        (
-            "EXLOCK not from a lower level",
-            Pstate::EXLOCK | EL0T,
-            locking(el1(gcs)),
-            0,
-        ),
-        (
-            "EXLOCK not unless enabled",
-            Pstate::EXLOCK | EL1H,
-            el1(gcs),
-            0,
-        ),
-        (
-            "SS and IL are cleared",
-            Pstate::SS | Pstate::IL | EL1H,
-            el1(NONE),
-            0,
-        ),
-        (
-            "PPEND, PACM, UINJ are cleared",
-            Pstate::PPEND | Pstate::PACM | Pstate::UINJ | EL1H,
-            el1(NONE),
-            0,
-        ),
+        ("EXLOCK at the same level", EL1H, locking(el1(gcs)), Pstate::EXLOCK),
+        ("EXLOCK not from a lower level", Pstate::EXLOCK | EL0T, locking(el1(gcs)), 0),
+        ("EXLOCK not unless enabled", Pstate::EXLOCK | EL1H, el1(gcs), 0),
+        ("SS and IL are cleared", Pstate::SS | Pstate::IL | EL1H, el1(NONE), 0),
+        ("PPEND, PACM, UINJ are cleared", Pstate::PPEND | Pstate::PACM | Pstate::UINJ | EL1H, el1(NONE), 0),
         // Q, IT, GE, E and T.
-        (
-            "AArch32 leaves nothing behind",
-            0x0e0f_fe20 | USER32,
-            el1(NONE),
-            0,
-        ),
+        ("AArch32 leaves nothing behind", 0x0e0f_fe20 | USER32, el1(NONE), 0),
     ];
     for (rule, interrupted, target, expected) in cases {
         let mode = match target.level {
@@ -408,6 +304,7 @@ fn syndrome_depends_on_access_fault_and_origin() {
     };
     let unknown = |access| Abort::new(access, FaultStatus::new(0x3f), FAR);
     // The abort, and ESR when taken from EL1 and from EL0.
+    #[rustfmt::skip] // One case a line.
     let cases = [
         (sea(Access::Read), 0x9600_0010, 0x9200_0010),
         (sea(Access::Write), 0x9600_0050, 0x9200_0050),
@@ -422,28 +319,12 @@ fn syndrome_depends_on_access_fault_and_origin() {
         (translation(Access::Fetch), 0x8600_0007, 0x8200_0007),
         (no_far(sea(Access::Read)), 0x9600_0410, 0x9200_0410),
         (no_far(sea(Access::Fetch)), 0x8600_0410, 0x8200_0410),
-        (
-            set(SyncErrorType::Restartable, sea(Access::Read)),
-            0x9600_1810,
-            0x9200_1810,
-        ),
-        (
-            set(SyncErrorType::Uncontainable, sea(Access::Fetch)),
-            0x8600_1010,
-            0x8200_1010,
-        ),
-        (
-            set(SyncErrorType::Uncontainable, walk(Access::Read)),
-            0x9600_1017,
-            0x9200_1017,
-        ),
+        (set(SyncErrorType::Restartable, sea(Access::Read)), 0x9600_1810, 0x9200_1810),
+        (set(SyncErrorType::Uncontainable, sea(Access::Fetch)), 0x8600_1010, 0x8200_1010),
+        (set(SyncErrorType::Uncontainable, walk(Access::Read)), 0x9600_1017, 0x9200_1017),
         (ea(sea(Access::Read)), 0x9600_0210, 0x9200_0210),
         // SET and EA are not a translation fault's to report.
-        (
-            ea(set(SyncErrorType::Restartable, translation(Access::Read))),
-            0x9600_0007,
-            0x9200_0007,
-        ),
+        (ea(set(SyncErrorType::Restartable, translation(Access::Read))), 0x9600_0007, 0x9200_0007),
         // A code that nobody has defined is delivered all the same.
         (unknown(Access::Write), 0x9600_007f, 0x9200_007f),
     ];
