@@ -25,9 +25,7 @@ impl SError {
     }
 
     /// Takes IDS and ISS from bits 24 to 0 of `VSESR_EL2`, `DISR_EL1` or `VDISR_EL2`, which lay
-    /// them out as an ESR does; the other bits are ignored.
-    ///
-    /// A `DISR_EL1` without IDS has only AET, EA and DFSC, and all three are in place here.
+    /// them out as an ESR does; the other bits, such as DISR_EL1.A, are ignored.
     pub const fn from_iss(register: u64) -> Self {
         Self(Esr::of_class(ExceptionClass::SERROR).with(24, 0, register))
     }

@@ -90,7 +90,8 @@ pub enum Exception {
     /// An SError: a virtual one if the syndrome is that of `VSESR_EL2`.
     ///
     /// Without `FEAT_RAS` only an implementation defined syndrome gets through; any other is
-    /// delivered as zero. Whether PSTATE.A masks the SError is for the caller to ask.
+    /// delivered as zero. FAR and PFAR are not written, so VFV and PFV should be clear. Whether
+    /// PSTATE.A masks the SError is for the caller to ask.
     SError(SError),
 }
 
