@@ -49,6 +49,7 @@ const FIELDS: &[Field] = &[
     ("data EA", 0x9600_0010, FSC, 1 << 9, |v| data(v).external_abort_type().unwrap().into()),
     ("data FnV", 0x9600_0010, FSC, 1 << 10, |v| data(v).far_not_valid().unwrap().into()),
     ("data SET", 0x9600_0010, FSC, 0b11 << 11, |v| data(v).error_type().unwrap().bits().into()),
+    ("data LST", 0x9600_0007, FSC, 0b11 << 11, |v| data(v).load_store_type().unwrap() as u64),
     ("data VNCR", 0x9600_0010, 0, 1 << 13, |v| data(v).is_nested_register_access().into()),
     ("data PFV", 0x9600_0010, FSC | ISV, 1 << 14, |v| data(v).physical_address(ADDRESS).unwrap_or(0)),
     ("data AR", 0x9700_0007, ISV, 1 << 14, |v| data(v).instruction().unwrap().acquire_release.into()),
