@@ -1,0 +1,38 @@
+//! The pure crates under Miri, which finds undefined behaviour.
+
+use std::time::Duration;
+
+use crate::command::Command;
+use crate::test::step::Step;
+use crate::tools::{self, Tool};
+
+/// Miri is slow: it interprets.
+const LIMIT: Duration = Duration::from_secs(900);
+
+/// Cases of each property test that does not set a number itself.
+const CASES: &str = "32";
+
+/// What has no assembly and makes no system calls.
+const PURE_PACKAGES: [&str; 2] = ["seaworthy-syndrome", "seaworthy-extable"];
+
+pub(super) fn steps() -> Vec<Step> {
+    let tool = tools::miri();
+    let Tool::Miri { toolchain } = &tool else {
+        return Vec::new();
+    };
+    let command = Command::new("cargo")
+        .args([
+            format!("+{toolchain}"),
+            "miri".to_owned(),
+            "test".to_owned(),
+        ])
+        .args(
+            PURE_PACKAGES
+                .iter()
+                .flat_map(|package| ["--package", package]),
+        )
+        // Tests read the variables of this step and write to the file for skips.
+        .env("MIRIFLAGS", "-Zmiri-disable-isolation")
+        .env("PROPTEST_CASES", CASES);
+    vec![Step::tests("tests of the pure crates", command, LIMIT).needing(tool)]
+}
