@@ -1,9 +1,9 @@
 //! The host command `seaworthy`, run as `cargo seaworthy`.
 //!
-//! - [`test`] runs the suites and counts what passed, failed and was skipped.
-//! - [`doctor`] names what is missing on this machine.
-//! - [`bench`] measures Seaworthy's routines beside their rivals.
-//! - [`tools`] knows what these need, how to look for it and how to install it.
+//! - `test` runs the suites and counts what passed, failed and was skipped.
+//! - `doctor` names what is missing on this machine.
+//! - `bench` measures Seaworthy's routines beside their rivals.
+//! - `tools` knows what these need, how to look for it and how to install it.
 #![forbid(unsafe_code)]
 
 mod bench;

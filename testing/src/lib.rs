@@ -38,9 +38,10 @@ pub const SKIPS: &str = "SEAWORTHY_SKIPS";
 macro_rules! skip {
     ($($reason:tt)+) => {{
         // The path of an item inside the test, because the name of the thread lacks the crate
-        // and is that of a test only on the thread that libtest started.
+        // and is that of a test only on the thread that libtest started. `core`, because the
+        // test may be in a crate without `std`.
         fn here() {}
-        $crate::record(::std::any::type_name_of_val(&here), ::std::format_args!($($reason)+));
+        $crate::record(::core::any::type_name_of_val(&here), ::core::format_args!($($reason)+));
         return;
     }};
 }

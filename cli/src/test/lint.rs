@@ -37,11 +37,7 @@ pub(super) fn steps(workspace: &Workspace) -> Vec<Step> {
             .flat_map(|name| ["--package", name]),
     );
     steps.extend(BARE_TARGETS.map(|target| clippy_on(target, "core,alloc", &libraries)));
-    steps.push(documentation("documentation", &[]));
-    steps.push(documentation(
-        "documentation of private items",
-        &["--document-private-items"],
-    ));
+    steps.push(Step::check("documentation", documentation(), LIMIT));
     steps
 }
 
@@ -61,10 +57,14 @@ fn clippy_on(target: &str, library: &'static str, arguments: &[&str]) -> Step {
         .or_building(library)
 }
 
-fn documentation(name: &str, arguments: &[&str]) -> Step {
-    let command = Command::new("cargo")
-        .args(["doc", "--workspace", "--no-deps"])
-        .args(arguments.iter().copied())
-        .env("RUSTDOCFLAGS", "-D warnings");
-    Step::check(name, command, LIMIT)
+/// With private items rustdoc checks all that it checks without, and what only developers read.
+fn documentation() -> Command {
+    Command::new("cargo")
+        .args([
+            "doc",
+            "--workspace",
+            "--no-deps",
+            "--document-private-items",
+        ])
+        .env("RUSTDOCFLAGS", "-D warnings")
 }
