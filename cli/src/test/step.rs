@@ -91,36 +91,45 @@ impl Step {
     fn command_on(&self, ground: &Ground<'_>) -> Result<Command, Outcome> {
         let mut command = self.command.clone();
         for tool in &self.needs {
-            match (
-                ground.toolbox.lack_of(tool),
-                tool,
-                self.library,
-                &ground.source,
-            ) {
-                (None, ..) => {}
-                (Some(Lack::Failed(reason)), ..) => {
+            match (ground.toolbox.lack_of(tool), tool) {
+                (None, _) => {}
+                (Some(Lack::Unreachable(reason)), Tool::Target(_)) => {
+                    let reason = format!("needs {tool}: {reason}");
+                    command = self.without_target(command, ground, reason)?;
+                }
+                (Some(Lack::Unreachable(reason) | Lack::Failed(reason)), _) => {
                     println!("needs {tool}: {reason}");
                     return Err(Outcome::fail(format!("needs {tool}: {reason}")));
-                }
-                (Some(Lack::Unreachable(reason)), Tool::Target(_), Some(library), Some(source)) => {
-                    println!("{tool}: {reason}; building {library} from source instead");
-                    command = source.applied_to(command, library);
-                }
-                (Some(Lack::Unreachable(reason)), Tool::Target(_), Some(_), None) => {
-                    let [toolchain, debian] = Source::places(&ground.workspace.compiler);
-                    return Err(skip(format!(
-                        "needs {tool}: {reason}, and the source to build it from is neither in {} \
-                         nor in {} (Debian's package rust-src, if of this version)",
-                        toolchain.display(),
-                        debian.display()
-                    )));
-                }
-                (Some(Lack::Unreachable(reason)), ..) => {
-                    return Err(skip(format!("needs {tool}: {reason}")));
                 }
             }
         }
         Ok(command)
+    }
+
+    /// The command if it builds the standard library itself; a skip if it cannot.
+    fn without_target(
+        &self,
+        command: Command,
+        ground: &Ground<'_>,
+        reason: String,
+    ) -> Result<Command, Outcome> {
+        match (self.library, &ground.source) {
+            (Some(library), Some(source)) => {
+                println!("{reason}\nBuilding {library} from source instead.");
+                Ok(source.applied_to(command, library))
+            }
+            (Some(_), None) => {
+                let [toolchain, debian] = Source::places(&ground.workspace.compiler);
+                Err(skip(format!(
+                    "{reason}; the source to build it from is neither in {} nor in {} (Debian's \
+                     package rust-src, if of this version)",
+                    toolchain.display(),
+                    debian.display()
+                )))
+            }
+            // A program also needs the C library's start files, which come with the target only.
+            (None, _) => Err(skip(reason)),
+        }
     }
 
     fn run_check(&self, command: &Command) -> Outcome {
@@ -402,7 +411,7 @@ mod tests {
     }
 
     #[test]
-    fn source_is_no_help_without_clippy() {
+    fn a_component_has_no_substitute() {
         let workspace = Workspace::find().unwrap();
         let ground = ground(
             &workspace,
@@ -410,10 +419,24 @@ mod tests {
             Some(Source::for_tests()),
         );
         let outcome = on_bare_target().command_on(&ground).unwrap_err();
-        assert_eq!(
-            outcome,
-            Outcome::skip(Skip::new("", "needs clippy: no server"))
+        assert_eq!(outcome, Outcome::fail("needs clippy: no server"));
+    }
+
+    #[test]
+    fn a_step_that_links_is_skipped_even_with_source() {
+        let workspace = Workspace::find().unwrap();
+        let ground = ground(
+            &workspace,
+            vec![(bare(), unreachable())],
+            Some(Source::for_tests()),
         );
+        let step = Step {
+            library: None,
+            ..on_bare_target()
+        };
+        let outcome = step.command_on(&ground).unwrap_err();
+        assert!(outcome.failed.is_empty());
+        assert_eq!(outcome.skipped.len(), 1);
     }
 
     #[test]

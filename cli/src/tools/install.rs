@@ -1,5 +1,6 @@
 //! Installing what is missing, or stopping with the text that says how.
 
+use std::fmt;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
@@ -68,25 +69,30 @@ pub(crate) fn provide(tools: &[Tool], workspace: &Workspace, install: Install) -
         bail!(text);
     }
     let mut toolbox = Toolbox::default();
+    let mut server_is_away = false;
     for Missing { tool, why, recipe } in missing {
-        println!("Installing {tool} ({why})");
-        let server_is_away = toolbox.lacking.iter().find_map(|(_, lack)| match lack {
-            Lack::Unreachable(reason) if tool.supplier() == Supplier::Rustup => {
-                Some(reason.clone())
-            }
-            _ => None,
-        });
-        let lack = match (&recipe, server_is_away) {
-            (Recipe::ByHand(text), _) => Some(Lack::Unreachable(text.clone())),
+        println!("Missing: {tool} ({why})");
+        let result = match &recipe {
+            Recipe::ByHand(text) => Err(Lack::Unreachable(text.clone())),
             // One answer is enough: each try takes rustup's full patience.
-            (Recipe::Commands(_), Some(reason)) => Some(Lack::Unreachable(reason)),
-            (Recipe::Commands(commands), None) => install_with(commands, tool, workspace),
+            Recipe::Commands(_) if server_is_away && tool.supplier() == Supplier::Rustup => {
+                Err(away(&recipe))
+            }
+            Recipe::Commands(commands) => install_with(commands, tool, workspace),
         };
-        toolbox
-            .lacking
-            .extend(lack.map(|lack| (tool.clone(), lack)));
+        if let Err(lack) = result {
+            server_is_away |= matches!(lack, Lack::Unreachable(_));
+            toolbox.lacking.push((tool.clone(), lack));
+        }
     }
     Ok(toolbox)
+}
+
+/// What to do once rustup's server is back.
+fn away(commands: &impl fmt::Display) -> Lack {
+    Lack::Unreachable(format!(
+        "rustup's server cannot be reached; when it can, run: {commands}"
+    ))
 }
 
 struct Missing<'a> {
@@ -141,17 +147,13 @@ fn objection(
     Some(text)
 }
 
-fn install_with(commands: &[Command], tool: &Tool, workspace: &Workspace) -> Option<Lack> {
+fn install_with(commands: &[Command], tool: &Tool, workspace: &Workspace) -> Result<(), Lack> {
     for command in commands {
-        if let Err(lack) = run(&command.clone().directory(&workspace.root)) {
-            return Some(lack);
-        }
+        run(&command.clone().directory(&workspace.root))?;
     }
     match tool.status(workspace) {
-        Status::Found(_) => None,
-        Status::Missing(why) => Some(Lack::Failed(format!(
-            "{tool} was installed, and still: {why}"
-        ))),
+        Status::Found(_) => Ok(()),
+        Status::Missing(why) => Err(Lack::Failed(format!("was installed, and still: {why}"))),
     }
 }
 
