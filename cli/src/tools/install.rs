@@ -166,9 +166,7 @@ fn run(command: &Command) -> Result<(), Lack> {
     });
     match end {
         Ok(End::Exited(status)) if status.success() => Ok(()),
-        Ok(End::Exited(_)) if download_failed => Err(Lack::Unreachable(
-            "rustup's server cannot be reached".to_owned(),
-        )),
+        Ok(End::Exited(_)) if download_failed => Err(away(command)),
         Ok(End::Exited(status)) => Err(Lack::Failed(format!("`{command}` failed ({status})"))),
         Ok(End::TimedOut) => Err(Lack::Failed(format!(
             "`{command}` took over {} s",
