@@ -86,13 +86,13 @@ impl Command {
         self
     }
 
-    /// The same as root by sudo, which then asks for no password: it fails instead.
+    /// The same as root, by sudo.
     pub(crate) fn with_sudo(self) -> Self {
         let environment = self
             .environment
             .iter()
             .map(|(name, value)| format!("{name}={value}"));
-        let mut arguments = vec!["--non-interactive".to_owned()];
+        let mut arguments = Vec::new();
         if !self.environment.is_empty() {
             // sudo clears the environment.
             arguments.push("env".to_owned());
@@ -327,10 +327,7 @@ mod tests {
             .input("a b")
             .env("X", "1")
             .with_sudo();
-        assert_eq!(
-            command.to_string(),
-            "echo 'a b' | sudo --non-interactive env X=1 tee f"
-        );
+        assert_eq!(command.to_string(), "echo 'a b' | sudo env X=1 tee f");
     }
 
     #[test]

@@ -135,8 +135,7 @@ fn objection(
     let reason = match install {
         Install::Never => "--no-install forbids to install it",
         Install::IfPermitted => {
-            "this command cannot install it (not root, no sudo without a \
-                                 password, or an unknown system)"
+            "this command lacks the rights (root, or sudo without a password) or a known package"
         }
     };
     let mut text = format!("something is missing, and {reason}:");
