@@ -13,7 +13,7 @@ use crate::workspace::Workspace;
 
 pub(crate) use self::install::{Install, Lack, Toolbox, provide};
 pub(crate) use self::qemu::QEMU_USER;
-pub(crate) use self::rustup::miri;
+pub(crate) use self::rustup::nightly_for_miri;
 pub(crate) use self::standard_library::Source;
 
 /// Something that a task needs and a machine may lack.

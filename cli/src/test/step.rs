@@ -1,6 +1,7 @@
 //! One command of a suite: whether and how it can run here, running it, counting.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use std::{fs, io, process};
 
@@ -177,7 +178,12 @@ impl Step {
                 _ => {}
             }
         }
-        take_out(&skips.read(), &mut outcome);
+        match skips.read() {
+            Ok(skips) => take_out(&skips, &mut outcome),
+            Err(error) => outcome
+                .failed
+                .push(format!("cannot read what was skipped: {error}")),
+        }
         outcome
     }
 
@@ -212,22 +218,25 @@ struct SkipsFile {
 
 impl SkipsFile {
     fn create(folder: &Path) -> io::Result<Self> {
-        let path = folder.join(format!("skips-{}", process::id()));
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = folder.join(format!("skips-{}-{number}", process::id()));
         fs::create_dir_all(folder)?;
         fs::write(&path, "")?;
         Ok(Self { path })
     }
 
     /// Each test once, though a property test skips in every one of its cases.
-    fn read(&self) -> Vec<Skip> {
-        let text = fs::read_to_string(&self.path).unwrap_or_default();
+    fn read(&self) -> io::Result<Vec<Skip>> {
+        let text = fs::read_to_string(&self.path)?;
         let mut skips: Vec<Skip> = Vec::new();
-        for (name, reason) in text.lines().filter_map(|line| line.split_once('\t')) {
+        for line in text.lines() {
+            let (name, reason) = line.split_once('\t').unwrap_or((line, "no reason given"));
             if !skips.iter().any(|skip| skip.name == name) {
                 skips.push(Skip::new(name, reason));
             }
         }
-        skips
+        Ok(skips)
     }
 }
 
@@ -352,6 +361,14 @@ mod tests {
                 skipped
             }
         );
+    }
+
+    #[test]
+    fn skips_that_cannot_be_read_are_a_failure() {
+        let script = "rm $SEAWORTHY_SKIPS; echo 'running 1 test'; \
+            echo 'test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out'";
+        let outcome = run(&Step::tests("x", shell(script), AMPLE));
+        assert_eq!(outcome.failed.len(), 1);
     }
 
     #[test]

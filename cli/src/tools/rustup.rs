@@ -4,18 +4,19 @@
 //! compiler from elsewhere will do if it brings what is needed.
 
 use crate::command::Command;
-use crate::tools::{Recipe, Status, Tool};
+use crate::tools::{Recipe, Status};
 use crate::workspace::{Compiler, Workspace};
 
-/// Miri in the nightly that needs least to run it.
-pub(crate) fn miri() -> Tool {
-    let nightlies = nightlies(&installed_toolchains());
+/// The nightly toolchain that has Miri, else any, else `nightly`, which is yet to be installed.
+pub(crate) fn nightly_for_miri() -> String {
+    let mut nightlies = nightlies(&installed_toolchains());
     let complete = nightlies
         .iter()
-        .find(|toolchain| missing_for_miri(toolchain).is_empty());
-    let toolchain = complete.or(nightlies.first()).cloned();
-    Tool::Miri {
-        toolchain: toolchain.unwrap_or_else(|| "nightly".to_owned()),
+        .position(|toolchain| missing_for_miri(toolchain).is_empty());
+    if nightlies.is_empty() {
+        "nightly".to_owned()
+    } else {
+        nightlies.swap_remove(complete.unwrap_or(0))
     }
 }
 
