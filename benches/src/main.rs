@@ -8,6 +8,7 @@
     reason = "the routines under test, their rivals and signal handlers work on raw memory"
 )]
 
+mod contestant;
 mod guard;
 mod memory;
 mod plan;
@@ -26,7 +27,7 @@ use std::path::PathBuf;
 use anyhow::{Result, ensure};
 use clap::Parser;
 
-use crate::memory::Arena;
+use crate::memory::{Alignment, Arena};
 use crate::plan::{Event, Wish};
 use crate::recovery::Failure;
 use crate::report::{Row, Table, Target};
@@ -105,42 +106,30 @@ fn nothing_to_do(wish: &Wish) -> String {
 /// Races one routine at all its places.
 fn hold(event: &Event, arena: &Arena, rows: &mut Vec<Row>) -> Result<Table> {
     let ours = event.routine.of(event.variant);
-    let rivals = rivals::of(event.routine.operation);
+    let mut rivals = rivals::of(event.routine.operation);
+    rivals.extend(event.routine.plain(event.variant));
     let mut header = vec!["bytes".into(), "placed".into(), "ns".into()];
     header.extend(rivals.iter().map(|rival| rival.name.clone()));
     header.push("target".into());
     let title = format!("{}: its time over that of", ours.name);
     let mut table = Table::new(title, header);
-    let alignments: &[bool] = match event.routine.only {
-        Some(_) => &[false],
-        None => &[false, true],
+    let alignments: &[Alignment] = match event.routine.only {
+        Some(_) => &[Alignment::Page],
+        None => &[Alignment::Line, Alignment::None],
     };
-    for (&misaligned, &bytes) in alignments
+    let sizes = &event.sizes;
+    let places = alignments
         .iter()
-        .flat_map(|misaligned| event.sizes.iter().map(move |bytes| (misaligned, bytes)))
-    {
+        .flat_map(|&a| sizes.iter().map(move |&size| (a, size)));
+    for (alignment, bytes) in places {
         progress::show(format_args!(
             "{}, {} bytes",
             ours.name,
             report::bytes(bytes)
         ));
-        let place = arena.place(bytes, misaligned);
-        for contestant in [&ours].into_iter().chain(&rivals) {
-            ensure!(
-                event
-                    .routine
-                    .operation
-                    .is_done_by(|place| contestant.call(place), place),
-                "{} does not do what it should with {place:?}",
-                contestant.name
-            );
-        }
-        let standing = race::run(
-            &ours,
-            &rivals.iter().collect::<Vec<_>>(),
-            place,
-            event.effort,
-        )?;
+        let place = |round| arena.place(bytes, alignment, round);
+        let standing = race::run(event.routine.operation, &ours, &rivals, place, event.effort)?;
+        let misaligned = alignment == Alignment::None;
         let mut line = vec![
             report::bytes(bytes),
             if misaligned { "misaligned" } else { "aligned" }.into(),

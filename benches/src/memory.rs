@@ -91,7 +91,7 @@ pub(crate) struct Arena {
 
 impl Arena {
     pub(crate) fn new(largest: usize) -> Result<Self> {
-        let length = largest + 2 * PAGE_SIZE;
+        let length = largest + 3 * PAGE_SIZE;
         let arena = Self {
             source: Mapping::anonymous(length)?,
             destination: Mapping::anonymous(length)?,
@@ -105,9 +105,20 @@ impl Arena {
         Ok(arena)
     }
 
-    /// Both operands at the start of a page, or both a few bytes off, each by another number.
-    pub(crate) fn place(&self, length: usize, misaligned: bool) -> Place {
-        let (to, from) = if misaligned { (3, 5) } else { (0, 0) };
+    /// Where `round` takes place.
+    ///
+    /// Unless whole pages are asked for, the places within the page differ from round to round,
+    /// so that the median is that of many: how fast a short copy is depends on whether its
+    /// addresses collide, modulo 4 KiB, with each other and with the stack.
+    pub(crate) fn place(&self, length: usize, alignment: Alignment, round: usize) -> Place {
+        // Odd factors visit every line; so does the difference of both.
+        let to = round * 29 % 64 * 64;
+        let from = (round * 42 + round / 64) % 64 * 64;
+        let (to, from) = match alignment {
+            Alignment::Page => (0, 0),
+            Alignment::Line => (to, from),
+            Alignment::None => (to + 3, from + 5),
+        };
         // The page in front holds the margin.
         Place {
             destination: self.destination.start().wrapping_add(PAGE_SIZE + to),
@@ -115,6 +126,16 @@ impl Arena {
             length,
         }
     }
+}
+
+/// To what both operands of a call are aligned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Alignment {
+    Page,
+    /// 64 bytes.
+    Line,
+    /// Nothing: each is some bytes off, by another number.
+    None,
 }
 
 /// What a contestant does to a place.
@@ -131,26 +152,29 @@ pub(crate) enum Operation {
 }
 
 impl Operation {
-    /// Whether `call` does this operation right. Leaves the place so that a call returns true.
+    /// Whether `call` does this operation right. Leaves the place prepared.
     pub(crate) fn is_done_by(self, call: impl Fn(Place) -> bool, place: Place) -> bool {
-        let Place { length, .. } = place;
+        self.prepare(place);
         match self {
             Self::Copy => writes(call, place, |bytes, source| bytes == source),
             Self::Fill => writes(call, place, |bytes, _| bytes.iter().all(|&b| b == FILL)),
-            Self::Compare => {
-                // SAFETY: both ranges are mapped and are different mappings.
-                unsafe {
-                    place
-                        .source
-                        .copy_to_nonoverlapping(place.destination, length);
-                };
-                notices_the_last_byte(call, place)
-            }
-            Self::ZeroTest => {
-                // SAFETY: the range is mapped.
-                unsafe { place.destination.write_bytes(0, length) };
-                notices_the_last_byte(call, place)
-            }
+            Self::Compare | Self::ZeroTest => notices_the_last_byte(call, place),
+        }
+    }
+
+    /// Makes searches go through to the end.
+    pub(crate) fn prepare(self, place: Place) {
+        let Place {
+            destination,
+            source,
+            length,
+        } = place;
+        match self {
+            Self::Copy | Self::Fill => {}
+            // SAFETY: both ranges are mapped and lie in different mappings.
+            Self::Compare => unsafe { source.copy_to_nonoverlapping(destination, length) },
+            // SAFETY: the range is mapped.
+            Self::ZeroTest => unsafe { destination.write_bytes(0, length) },
         }
     }
 }
@@ -199,8 +223,13 @@ mod tests {
     #[test]
     fn wrong_results_are_noticed() {
         let arena = Arena::new(4096).unwrap();
-        for (misaligned, length) in [(false, 1), (true, 100), (false, 4096)] {
-            let place = arena.place(length, misaligned);
+        let cases = [
+            (Alignment::Line, 1),
+            (Alignment::None, 100),
+            (Alignment::Page, 4096),
+        ];
+        for (round, (alignment, length)) in cases.into_iter().enumerate() {
+            let place = arena.place(length, alignment, round);
             let copy = |from: usize, to: usize, length: usize| {
                 move |place: Place| {
                     let source = place.source.wrapping_add(from);

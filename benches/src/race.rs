@@ -4,54 +4,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 
-use crate::memory::Place;
+use crate::contestant::Contestant;
+use crate::memory::{Operation, Place};
 use crate::statistics::{Sorted, ratio_median};
-
-/// One implementation of an operation.
-pub(crate) struct Contestant {
-    pub(crate) name: String,
-    calls: Box<dyn Fn(Place, usize) -> bool>,
-}
-
-impl Contestant {
-    /// `call` says whether it worked. It should call through a pointer that the compiler cannot
-    /// see through, as every other does.
-    pub(crate) fn new(name: impl Into<String>, call: impl Fn(Place) -> bool + 'static) -> Self {
-        Self {
-            name: name.into(),
-            // The loop is compiled into each contestant, so that no second call is timed.
-            calls: Box::new(move |place, calls| (0..calls).all(|_| call(place))),
-        }
-    }
-
-    pub(crate) fn call(&self, place: Place) -> bool {
-        (self.calls)(place, 1)
-    }
-
-    /// Nanoseconds per call.
-    fn time(&self, place: Place, calls: usize) -> Result<f64> {
-        // One call first: the caches are then as this contestant leaves them.
-        let warm = self.call(place);
-        let start = Instant::now();
-        let works = (self.calls)(place, calls);
-        let elapsed = start.elapsed();
-        ensure!(warm && works, "{} failed during the race", self.name);
-        Ok(elapsed.as_secs_f64() * 1e9 / calls as f64)
-    }
-
-    /// How many calls take as long as a turn should.
-    fn calls_per_turn(&self, place: Place) -> Result<usize> {
-        const TURN: f64 = 50e3;
-        let mut calls = 1;
-        loop {
-            let each = self.time(place, calls)?;
-            if each * calls as f64 > TURN / 4.0 {
-                return Ok((TURN / each).max(1.0) as usize);
-            }
-            calls *= 4;
-        }
-    }
-}
 
 /// How long to go on with one race.
 #[derive(Clone, Copy, Debug)]
@@ -69,21 +24,30 @@ pub(crate) struct Standing {
     pub(crate) ratio_medians: Vec<f64>,
 }
 
-/// Lets `ours` and the rivals take turns at `place`.
+/// Lets `ours` and the rivals take turns, each round at the place that `place` says.
 ///
 /// # Errors
 ///
-/// If one of them fails.
+/// If one of them fails, or does not do what it should.
 pub(crate) fn run(
+    operation: Operation,
     ours: &Contestant,
-    rivals: &[&Contestant],
-    place: Place,
+    rivals: &[Contestant],
+    place: impl Fn(usize) -> Place,
     effort: Effort,
 ) -> Result<Standing> {
-    let contestants: Vec<&Contestant> = [&[ours], rivals].concat();
+    let contestants: Vec<&Contestant> = [ours].into_iter().chain(rivals).collect();
+    let first = place(0);
+    for contestant in &contestants {
+        ensure!(
+            operation.is_done_by(|place| contestant.call(place), first),
+            "{} does not do what it should with {first:?}",
+            contestant.name
+        );
+    }
     let calls = contestants
         .iter()
-        .map(|contestant| contestant.calls_per_turn(place))
+        .map(|contestant| calls_per_turn(contestant, first))
         .collect::<Result<Vec<usize>>>()?;
     let mut times = vec![Vec::new(); contestants.len()];
     let start = Instant::now();
@@ -91,6 +55,8 @@ pub(crate) fn run(
         if round >= effort.least_rounds && start.elapsed() > effort.time {
             break;
         }
+        let place = place(round);
+        operation.prepare(place);
         for index in turns(round, contestants.len()) {
             times[index].push(contestants[index].time(place, calls[index])?);
         }
@@ -102,6 +68,19 @@ pub(crate) fn run(
             .collect(),
         ns_median: Sorted::new(times.swap_remove(0)).median(),
     })
+}
+
+/// How many calls take as long as a turn should: short, so that there are many rounds.
+fn calls_per_turn(contestant: &Contestant, place: Place) -> Result<usize> {
+    const NANOSECONDS: f64 = 40e3;
+    let mut calls = 1;
+    loop {
+        let each = contestant.time(place, calls)?;
+        if each * calls as f64 > NANOSECONDS / 4.0 {
+            return Ok((NANOSECONDS / each).max(1.0) as usize);
+        }
+        calls *= 4;
+    }
 }
 
 /// The order within a round: each contestant gets each turn, and each neighbour on both sides.
@@ -119,6 +98,7 @@ pub(crate) fn turns(round: usize, contestants: usize) -> impl Iterator<Item = us
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::memory::{Alignment, Arena};
 
     #[test]
     fn everyone_gets_every_turn() {
@@ -138,21 +118,36 @@ mod tests {
     }
 
     #[test]
-    fn a_race_measures_and_a_failure_ends_it() {
-        let place = Place {
-            destination: std::ptr::null_mut(),
-            source: std::ptr::null(),
-            length: 0,
+    fn a_race_measures_and_a_wrong_copy_ends_it() {
+        extern "C" fn copy(destination: *mut u8, source: *const u8, length: usize) -> usize {
+            // SAFETY: called with a place.
+            unsafe { source.copy_to(destination, length) };
+            0
+        }
+        extern "C" fn nothing() -> usize {
+            0
+        }
+        let contestant = |name: &str, function| {
+            // SAFETY: both may be called with the arguments of a copy.
+            unsafe { Contestant::new(name, Operation::Copy, function, |rest, _| rest == 0) }
         };
-        let effort = Effort {
-            time: Duration::ZERO,
-            least_rounds: 3,
+        let right = || contestant("right", copy as *const ());
+        let wrong = contestant("wrong", nothing as *const ());
+        let arena = Arena::new(100).unwrap();
+        let run = |rival| {
+            let place = |round| arena.place(100, Alignment::None, round);
+            let effort = Effort {
+                time: Duration::ZERO,
+                least_rounds: 3,
+            };
+            run(Operation::Copy, &right(), &[rival], place, effort)
         };
-        let works = || Contestant::new("works", |_| std::hint::black_box(true));
-        let standing = run(&works(), &[&works()], place, effort).unwrap();
+        let standing = run(right()).unwrap();
         assert!(standing.ns_median > 0.0 && standing.ratio_medians[0] > 0.0);
-        let fails = Contestant::new("fails", |_| false);
-        let error = run(&works(), &[&fails], place, effort).unwrap_err();
-        assert_eq!(error.to_string(), "fails failed during the race");
+        let error = run(wrong).unwrap_err().to_string();
+        assert!(
+            error.starts_with("wrong does not do what it should"),
+            "{error}"
+        );
     }
 }

@@ -161,7 +161,7 @@ fn contestants(
             name: rivals::PROCESS_VM_READV,
             action: None,
             source: bad,
-            fails: Box::new(|place| !rivals::process_vm_readv(place)),
+            fails: fails(rivals::kernel_copy),
         });
     }
     contestants

@@ -1,10 +1,9 @@
-//! The routines of this project as contestants: called as a user of the library calls them, and
-//! their results looked at.
+//! The routines of this project as contestants.
 
 use copy::{PAGE_SIZE, Routines};
 
-use crate::memory::{FILL, Operation};
-use crate::race::Contestant;
+use crate::contestant::Contestant;
+use crate::memory::Operation;
 
 /// A routine that can be raced, in any variant.
 pub(crate) struct Routine {
@@ -12,7 +11,43 @@ pub(crate) struct Routine {
     pub(crate) operation: Operation,
     /// The only number of bytes it works on, if there is but one.
     pub(crate) only: Option<usize>,
-    contestant: fn(String, &'static Routines) -> Contestant,
+    /// The routine of the same instructions without table entries. What it differs by is noise.
+    plain: Option<&'static str>,
+}
+
+/// Every bulk routine. (`clear_user` fills with the value it is given, as `fill_mc` does; it is
+/// the library that always gives it 0.)
+pub(crate) static ROUTINES: &[Routine] = &[
+    copy("memcpy_mc"),
+    copy("copy_from_user"),
+    copy("copy_to_user"),
+    Routine {
+        only: Some(PAGE_SIZE),
+        plain: Some("copy_page"),
+        ..copy("copy_mc_page")
+    },
+    other("fill_mc", Operation::Fill),
+    other("clear_user", Operation::Fill),
+    other("compare_mc", Operation::Compare),
+    other("is_zero_mc", Operation::ZeroTest),
+];
+
+const fn copy(name: &'static str) -> Routine {
+    Routine {
+        name,
+        operation: Operation::Copy,
+        only: None,
+        plain: Some("memcpy"),
+    }
+}
+
+const fn other(name: &'static str, operation: Operation) -> Routine {
+    Routine {
+        name,
+        operation,
+        only: None,
+        plain: None,
+    }
 }
 
 impl Routine {
@@ -21,37 +56,22 @@ impl Routine {
         format!("{}/{}", self.name, variant.name())
     }
 
-    /// This routine of one variant.
-    pub(crate) fn of(&self, variant: &'static Routines) -> Contestant {
-        (self.contestant)(self.full_name(variant), variant)
+    /// This routine of one variant, which the CPU must be able to run.
+    pub(crate) fn of(&self, variant: &Routines) -> Contestant {
+        self.contestant(self.full_name(variant), self.name, variant)
+    }
+
+    /// Its rival without table entries.
+    pub(crate) fn plain(&self, variant: &Routines) -> Option<Contestant> {
+        Some(self.contestant("no table".to_owned(), self.plain?, variant))
+    }
+
+    fn contestant(&self, title: String, name: &str, variant: &Routines) -> Contestant {
+        let entry = variant.code().find(|&(each, _)| each == name);
+        let (_, address) = entry.expect("every variant has every routine");
+        let function = std::ptr::with_exposed_provenance(address);
+        // SAFETY: routines take the arguments of their operation, those of pages ignore the
+        // third, and the first result register counts the bytes that remain.
+        unsafe { Contestant::new(title, self.operation, function, |rest, _| rest == 0) }
     }
 }
-
-/// A routine under the name of the method that calls it.
-macro_rules! routine {
-    ($operation:ident, $only:expr, |$place:ident| $method:ident($($argument:expr),*) $works:pat) => {
-        Routine {
-            name: stringify!($method),
-            operation: Operation::$operation,
-            only: $only,
-            contestant: |name, variant| {
-                Contestant::new(name, move |$place| {
-                    // SAFETY: both ranges of a place are mapped, are the process's own, do not
-                    // overlap, and no reference to them exists during a race.
-                    matches!(unsafe { variant.$method($($argument),*) }, $works)
-                })
-            },
-        }
-    };
-}
-
-/// Every routine that has a rival.
-pub(crate) static ROUTINES: &[Routine] = &[
-    routine!(Copy, None, |place| memcpy_mc(place.destination, place.source, place.length) Ok(())),
-    routine!(Copy, None, |place| copy_from_user(place.destination, place.source, place.length) Ok(())),
-    routine!(Copy, None, |place| copy_to_user(place.destination, place.source, place.length) Ok(())),
-    routine!(Copy, Some(PAGE_SIZE), |place| copy_mc_page(place.destination, place.source) Ok(())),
-    routine!(Fill, None, |place| fill_mc(place.destination, FILL, place.length) Ok(())),
-    routine!(Compare, None, |place| compare_mc(place.destination, place.source, place.length) Ok(None)),
-    routine!(ZeroTest, None, |place| is_zero_mc(place.destination, place.length) Ok(None)),
-];
