@@ -74,19 +74,28 @@ macro_rules! base_registers {
     };
 }
 
-/// The accesses of one side up to 16 bytes, by ordinary instructions.
-macro_rules! side {
+/// The accesses of one side up to 8 bytes, by ordinary instructions.
+macro_rules! narrow_side {
     ($side:ident, $pad:literal, $kind:ident) => {
         concat!(
             access!($side "1", "a", "rb \\a", "0", $pad, $kind),
             access!($side "4", "a", "r \\a", "2", $pad, $kind),
             access!($side "8", "a", "r \\a", "3", $pad, $kind),
+        )
+    };
+}
+
+/// Those, and a pair of general registers.
+macro_rules! side {
+    ($side:ident, $pad:literal, $kind:ident) => {
+        concat!(
+            narrow_side!($side, $pad, $kind),
             access!($side "16", "a, b", "p \\a, \\b", "4", $pad, $kind),
         )
     };
 }
 
-/// The same with the privilege of user mode. There is no instruction for a pair.
+/// As [`side`] with the privilege of user mode. There is no instruction for a pair.
 macro_rules! user_side {
     ($side:ident, $pad:literal) => {
         concat!(
@@ -192,5 +201,6 @@ macro_rules! copy_landing_pads {
 }
 
 pub(super) use {
-    access, base_registers, copy_accesses, copy_landing_pads, end_copy_accesses, side, user_side,
+    access, base_registers, copy_accesses, copy_landing_pads, end_copy_accesses, narrow_side, side,
+    user_side,
 };

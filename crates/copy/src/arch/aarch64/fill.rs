@@ -1,6 +1,6 @@
 //! Filling memory with one byte value.
 
-use super::access::{access, base_registers, side, user_side};
+use super::access::{access, base_registers, narrow_side, side, user_side};
 use crate::outcome::Outcome;
 
 /// INPUTS x0 destination, x1 value (0 to 255), x2 length. OUTPUTS x0 bytes not filled, x1 report.

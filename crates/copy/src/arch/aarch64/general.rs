@@ -1,7 +1,8 @@
 //! Copies through general registers: the plainest variant, and the one for kernels.
 
 use super::access::{
-    access, base_registers, copy_accesses, copy_landing_pads, end_copy_accesses, side, user_side,
+    access, base_registers, copy_accesses, copy_landing_pads, end_copy_accesses, narrow_side, side,
+    user_side,
 };
 use crate::outcome::Outcome;
 
@@ -131,7 +132,7 @@ macro_rules! copy_text {
 macro_rules! copy_routine {
     ($name:ident, $flavour:ident) => {
         #[unsafe(naked)]
-        pub(in crate::arch) unsafe extern "C" fn $name(
+        pub(super) unsafe extern "C" fn $name(
             destination: *mut u8,
             source: *const u8,
             length: usize,

@@ -3,7 +3,7 @@
 //! The result registers: x0 holds how many bytes remain from the place found, or from the first
 //! that cannot be read; x1 is 0 in the first case and the report in the second.
 
-use super::access::{access, base_registers, side};
+use super::access::{access, base_registers, narrow_side, side};
 use crate::outcome::Outcome;
 
 /// INPUTS x0 first, x1 second, x2 length. OUTPUTS x0 bytes from the first difference or failure
