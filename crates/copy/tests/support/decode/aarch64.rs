@@ -7,19 +7,22 @@ use super::{Accessing, Decoded};
 
 /// All accesses to memory in `code`.
 pub fn accesses(code: &[u8]) -> Vec<Accessing> {
-    instructions(code)
-        .filter_map(|(offset, word)| {
-            let (access, _) = decode(word)?;
-            Some(Accessing { offset, access })
-        })
+    user_sides(code)
+        .into_iter()
+        .map(|(accessing, _)| accessing)
         .collect()
 }
 
-/// Which sides each access of `code` reaches with the privilege of user mode.
+/// The same, with the sides that each reaches with the privilege of user mode.
 pub fn user_sides(code: &[u8]) -> Vec<(Accessing, UserSides)> {
-    instructions(code)
-        .filter_map(|(offset, word)| {
+    let (words, rest) = code.as_chunks::<4>();
+    assert!(rest.is_empty(), "code is whole instructions");
+    let words = words.iter().map(|&bytes| u32::from_le_bytes(bytes));
+    words
+        .enumerate()
+        .filter_map(|(index, word)| {
             let (access, user) = decode(word)?;
+            let offset = index * 4;
             Some((Accessing { offset, access }, user))
         })
         .collect()
@@ -30,13 +33,6 @@ pub fn user_sides(code: &[u8]) -> Vec<(Accessing, UserSides)> {
 pub struct UserSides {
     pub loads: bool,
     pub stores: bool,
-}
-
-fn instructions(code: &[u8]) -> impl Iterator<Item = (usize, u32)> {
-    let (words, rest) = code.as_chunks::<4>();
-    assert!(rest.is_empty(), "code is whole instructions");
-    let word = |(index, bytes): (usize, &[u8; 4])| (index * 4, u32::from_le_bytes(*bytes));
-    words.iter().enumerate().map(word)
 }
 
 /// `None` if `word` is no load or store.
@@ -182,21 +178,21 @@ fn encodings() {
     };
     // From the encodings that the Arm ARM gives for each instruction.
     for (word, access) in [
-        (0xa940_1c26, load(1, 0, 16)),     // ldp x6, x7, [x1]
-        (0xa97c_1ca6, load(5, -64, 16)),   // ldp x6, x7, [x5, #-64]
-        (0xa804_2408, store(0, 64, 16)),   // stnp x8, x9, [x0, #64]
-        (0xad7f_0ca2, load(5, -32, 32)),   // ldp q2, q3, [x5, #-32]
-        (0xac01_0c02, store(0, 32, 32)),   // stnp q2, q3, [x0, #32]
-        (0x3dc0_0020, load(1, 0, 16)),     // ldr q0, [x1]
-        (0x3c9f_0081, store(4, -16, 16)),  // stur q1, [x4, #-16]
-        (0x3940_0028, load(1, 0, 1)),      // ldrb w8, [x1]
-        (0xb81f_c087, store(4, -4, 4)),    // stur w7, [x4, #-4]
-        (0xf85f_88a7, load(5, -8, 8)),     // ldtr x7, [x5, #-8]
-        (0x3800_0802, store(0, 0, 1)),     // sttrb w2, [x0]
-        (0xd960_0022, load(1, 0, 16)),     // ldg x2, [x1]
-        (0xd920_0802, store(0, 0, 16)),    // stg x2, [x0]
-        (0xd9e0_0022, load(1, 0, 16)),     // ldgm x2, [x1]
-        (0xd9a0_0002, store(0, 0, 16)),    // stgm x2, [x0]
+        (0xa940_1c26, load(1, 0, 16)),    // ldp x6, x7, [x1]
+        (0xa97c_1ca6, load(5, -64, 16)),  // ldp x6, x7, [x5, #-64]
+        (0xa804_2408, store(0, 64, 16)),  // stnp x8, x9, [x0, #64]
+        (0xad7f_0ca2, load(5, -32, 32)),  // ldp q2, q3, [x5, #-32]
+        (0xac01_0c02, store(0, 32, 32)),  // stnp q2, q3, [x0, #32]
+        (0x3dc0_0020, load(1, 0, 16)),    // ldr q0, [x1]
+        (0x3c9f_0081, store(4, -16, 16)), // stur q1, [x4, #-16]
+        (0x3940_0028, load(1, 0, 1)),     // ldrb w8, [x1]
+        (0xb81f_c087, store(4, -4, 4)),   // stur w7, [x4, #-4]
+        (0xf85f_88a7, load(5, -8, 8)),    // ldtr x7, [x5, #-8]
+        (0x3800_0802, store(0, 0, 1)),    // sttrb w2, [x0]
+        (0xd960_0022, load(1, 0, 16)),    // ldg x2, [x1]
+        (0xd920_0802, store(0, 0, 16)),   // stg x2, [x0]
+        (0xd9e0_0022, load(1, 0, 16)),    // ldgm x2, [x1]
+        (0xd9a0_0002, store(0, 0, 16)),   // stgm x2, [x0]
     ] {
         assert_eq!(decode(word).unwrap().0, access, "{word:#x}");
     }
