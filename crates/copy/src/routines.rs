@@ -62,6 +62,23 @@ impl Routines {
         self.requires
     }
 
+    /// The entry points of all routines by name, for whoever disassembles or profiles them.
+    pub fn code(&self) -> impl Iterator<Item = (&'static str, usize)> {
+        [
+            ("memcpy", self.memcpy as *const () as usize),
+            ("memcpy_mc", self.memcpy_mc as *const () as usize),
+            ("copy_from_user", self.copy_from_user as *const () as usize),
+            ("copy_to_user", self.copy_to_user as *const () as usize),
+            ("copy_page", self.copy_page as *const () as usize),
+            ("copy_mc_page", self.copy_mc_page as *const () as usize),
+            ("fill_mc", self.fill_mc as *const () as usize),
+            ("clear_user", self.clear_user as *const () as usize),
+            ("compare_mc", self.compare_mc as *const () as usize),
+            ("is_zero_mc", self.is_zero_mc as *const () as usize),
+        ]
+        .into_iter()
+    }
+
     /// Copies `length` bytes. Memory errors on either side are reported; faults are not excused.
     ///
     /// # Errors
@@ -135,7 +152,8 @@ impl Routines {
     ///
     /// # Safety
     ///
-    /// As for [`memcpy_mc`](Self::memcpy_mc), and both pointers aligned to [`PAGE_SIZE`].
+    /// As for [`memcpy_mc`](Self::memcpy_mc). The pointers should be aligned to [`PAGE_SIZE`]; only
+    /// the speed depends on it.
     #[inline]
     pub unsafe fn copy_mc_page(
         &self,
@@ -161,7 +179,8 @@ impl Routines {
     ///
     /// # Safety
     ///
-    /// As for [`core::ptr::copy_nonoverlapping`], and both pointers aligned to [`PAGE_SIZE`].
+    /// As for [`core::ptr::copy_nonoverlapping`]. The pointers should be aligned to [`PAGE_SIZE`];
+    /// only the speed depends on it.
     #[inline]
     pub unsafe fn copy_page(&self, destination: *mut u8, source: *const u8) {
         // SAFETY: the caller's contract is the routine's.

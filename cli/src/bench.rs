@@ -1,0 +1,98 @@
+//! `cargo seaworthy bench`: runs the programs of the package `seaworthy-benches`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+
+use crate::command::Command;
+use crate::workspace::Workspace;
+
+#[derive(Subcommand)]
+pub(crate) enum Benchmark {
+    /// The copy routines beside memcpy and their rivals
+    Copy(Options),
+}
+
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Also write the results to this file, as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Passed on to the benchmark
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<String>,
+}
+
+/// Builds a benchmark with optimisation and runs it. Its exit status is ours.
+///
+/// # Errors
+///
+/// If cargo cannot be run.
+pub(crate) fn run(benchmark: &Benchmark, workspace: &Workspace) -> Result<ExitCode> {
+    let Benchmark::Copy(options) = benchmark;
+    let command = cargo_run("copy", options, workspace);
+    println!("$ {command}");
+    let status = command.hand_over()?;
+    let code = status.code().and_then(|code| u8::try_from(code).ok());
+    Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
+}
+
+/// The benchmark runs where the user is, because file names in its arguments may be relative.
+fn cargo_run(name: &str, options: &Options, workspace: &Workspace) -> Command {
+    let manifest = workspace.root.join("Cargo.toml");
+    let mut command = Command::new("cargo")
+        .args([
+            "run",
+            "--release",
+            "--package",
+            "seaworthy-benches",
+            "--bin",
+            name,
+        ])
+        .args([
+            "--manifest-path".to_owned(),
+            manifest.to_string_lossy().into_owned(),
+        ])
+        .arg("--");
+    if let Some(file) = &options.json {
+        command = command.arg("--json").arg(file.to_string_lossy());
+    }
+    command.args(options.arguments.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(subcommand)]
+        benchmark: Benchmark,
+    }
+
+    fn passed_on(line: &[&str]) -> String {
+        let Benchmark::Copy(options) = Line::parse_from(line).benchmark;
+        let command = cargo_run("copy", &options, &Workspace::find().unwrap()).to_string();
+        command.split_once(" -- ").unwrap().1.to_owned()
+    }
+
+    #[test]
+    fn arguments_reach_the_benchmark() {
+        assert_eq!(
+            passed_on(&["", "copy", "--json", "a.json"]),
+            "--json a.json"
+        );
+        assert_eq!(
+            passed_on(&["", "copy", "--json", "a.json", "--size", "64"]),
+            "--json a.json --size 64"
+        );
+        assert_eq!(
+            passed_on(&["", "copy", "--size", "64", "--json", "a"]),
+            "--size 64 --json a"
+        );
+    }
+}

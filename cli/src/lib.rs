@@ -1,0 +1,75 @@
+//! The host command `seaworthy`, run as `cargo seaworthy`.
+//!
+//! - `test` runs the suites and counts what passed, failed and was skipped.
+//! - `doctor` names what is missing on this machine.
+//! - `bench` measures Seaworthy's routines beside their rivals.
+//! - `tools` knows what these need, how to look for it and how to install it.
+#![forbid(unsafe_code)]
+
+mod bench;
+mod command;
+mod doctor;
+mod test;
+mod tools;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::bench::Benchmark;
+use crate::test::Suite;
+use crate::tools::Install;
+use crate::workspace::Workspace;
+
+/// Tests, measures and diagnoses Seaworthy.
+#[derive(Parser)]
+#[command(bin_name = "cargo seaworthy", version)]
+struct Arguments {
+    /// Install nothing: if something is missing, stop and say how to install it
+    #[arg(long, global = true)]
+    no_install: bool,
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Run the tests, after installing what they need
+    ///
+    /// The last line counts what passed, failed and was skipped. The exit status is 0 only if
+    /// nothing failed.
+    Test {
+        /// Suites to run, in this order [default: all]
+        suites: Vec<Suite>,
+    },
+    /// Name everything that is missing on this machine, with the command that installs it
+    Doctor,
+    /// Measure Seaworthy's routines beside their rivals
+    #[command(subcommand)]
+    Bench(Benchmark),
+}
+
+/// Runs the command line of this process.
+///
+/// The exit status is 0 if all that was asked for succeeded, 1 if not, 2 if the arguments make
+/// no sense.
+pub fn run() -> ExitCode {
+    let arguments = Arguments::parse();
+    let install = if arguments.no_install {
+        Install::Never
+    } else {
+        Install::IfPermitted
+    };
+    let result = command::end_children_with_us()
+        .and_then(|()| Workspace::find())
+        .and_then(|workspace| match arguments.task {
+            Task::Test { suites } => test::run(&suites, &workspace, install),
+            Task::Doctor => doctor::run(&workspace),
+            Task::Bench(benchmark) => bench::run(&benchmark, &workspace),
+        });
+    result.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,33 @@
+//! The pure crates under Miri, which finds undefined behaviour.
+
+use std::time::Duration;
+
+use crate::command::Command;
+use crate::test::step::Step;
+use crate::tools::{self, Tool};
+
+/// Miri is slow: it interprets.
+const LIMIT: Duration = Duration::from_secs(900);
+
+/// Cases of each property test that does not set a number itself.
+const CASES: &str = "32";
+
+/// What has no assembly and makes no system calls.
+const PURE_PACKAGES: [&str; 2] = ["seaworthy-syndrome", "seaworthy-extable"];
+
+pub(super) fn steps() -> Vec<Step> {
+    let toolchain = tools::nightly_for_miri();
+    let packages = PURE_PACKAGES
+        .iter()
+        .flat_map(|package| ["--package", package]);
+    let command = Command::new("cargo")
+        .arg(format!("+{toolchain}"))
+        .args(["miri", "test"])
+        .args(packages)
+        // Not the documentation's examples: they may use symbols that only a linker makes.
+        .arg("--tests")
+        // Tests read the variables of this step and write to the file for skips.
+        .env("MIRIFLAGS", "-Zmiri-disable-isolation")
+        .env("PROPTEST_CASES", CASES);
+    vec![Step::tests("tests of the pure crates", command, LIMIT).needing(Tool::Miri { toolchain })]
+}
