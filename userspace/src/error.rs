@@ -96,7 +96,11 @@ impl MemoryError {
 
 impl fmt::Display for MemoryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "access stopped after {} bytes by {}", self.copied, self.kind)?;
+        write!(
+            f,
+            "access stopped after {} bytes by {}",
+            self.copied, self.kind
+        )?;
         match self.side {
             Some(Side::Source) => f.write_str(" in its source")?,
             Some(Side::Destination) => f.write_str(" in its destination")?,
@@ -158,9 +162,7 @@ impl fmt::Display for AccessError {
                 f,
                 "{length} bytes at offset {offset} do not lie inside the {available} bytes there are"
             ),
-            Self::ReadOnly => {
-                f.write_str("cannot write: this memory was opened for reading only")
-            }
+            Self::ReadOnly => f.write_str("cannot write: this memory was opened for reading only"),
             Self::Memory(error) => error.fmt(f),
         }
     }

@@ -7,9 +7,9 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use copy::{Features, Routines};
 
 use crate::memory::Memory;
+use crate::page;
 use crate::signal::chain;
 use crate::table::{self, TableError};
-use crate::page;
 
 /// Why the handler cannot be installed. No SIGBUS is handled then.
 #[derive(Debug)]
@@ -82,7 +82,8 @@ pub fn install() -> Result<Memory, InstallError> {
         return Ok(installed.memory);
     }
     page::learn();
-    let entries = copy::entries().map_err(|error| InstallError::Table(TableError::Malformed(error)))?;
+    let entries =
+        copy::entries().map_err(|error| InstallError::Table(TableError::Malformed(error)))?;
     if entries.is_empty() {
         return Err(InstallError::Unsupported);
     }
@@ -95,6 +96,14 @@ pub fn install() -> Result<Memory, InstallError> {
         handler => Owner::Handler(handler),
     };
     Ok(INSTALLED.get_or_init(|| Installed { memory, owner }).memory)
+}
+
+/// As [`install`] the first time; later it leaves alone who has taken SIGBUS over since.
+pub(crate) fn installed() -> Result<Memory, InstallError> {
+    match INSTALLED.get() {
+        Some(installed) => Ok(installed.memory),
+        None => install(),
+    }
 }
 
 /// Whether SIGBUS still comes to us first. `false` before [`install`], and after someone

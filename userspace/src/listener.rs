@@ -10,14 +10,14 @@
 use std::fmt;
 use std::io;
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 
 use crate::error::Extent;
-use crate::install::{InstallError, install};
-use crate::region::registry::{self, Lost};
+use crate::install::{InstallError, installed};
 use crate::region::can_probe;
+use crate::region::registry::{self, Lost};
 use crate::signal::Cause;
 
 /// How many notices came: what a listener sleeps on.
@@ -96,7 +96,7 @@ impl Listener {
     ///
     /// [`ListenError`]; on a kernel without `CONFIG_MEMORY_FAILURE` it starts, and hears nothing.
     pub fn start(on_event: impl FnMut(&PoisonEvent) + Send + 'static) -> Result<Self, ListenError> {
-        install().map_err(ListenError::Install)?;
+        installed().map_err(ListenError::Install)?;
         if !can_probe() {
             return Err(ListenError::Unsupported);
         }
@@ -108,26 +108,30 @@ impl Listener {
         let place = Place;
         let seen = NOTICES.load(Ordering::Acquire);
         let (ready, is_ready) = std::sync::mpsc::sync_channel(1);
-        let thread = thread::Builder::new().name("poison listener".into()).spawn({
-            let stop = Arc::clone(&stop);
-            move || {
-                let _place = place;
-                let asked = ask_for_early_kill();
-                let listen = asked.is_ok();
-                // The starter waits for this, and nobody else has the other end.
-                let _ = ready.send(asked);
-                if listen {
-                    run(&stop, seen, on_event);
+        let thread = thread::Builder::new()
+            .name("poison listener".into())
+            .spawn({
+                let stop = Arc::clone(&stop);
+                move || {
+                    let _place = place;
+                    let asked = ask_for_early_kill();
+                    let listen = asked.is_ok();
+                    // The starter waits for this, and nobody else has the other end.
+                    let _ = ready.send(asked);
+                    if listen {
+                        run(&stop, seen, on_event);
+                    }
                 }
-            }
-        });
+            });
         let listener = Self {
             stop,
             thread: Some(thread.map_err(ListenError::Io)?),
         };
         match is_ready.recv() {
             Ok(asked) => asked.map(|()| listener).map_err(ListenError::Io),
-            Err(_) => Err(ListenError::Io(io::Error::other("the thread ended at once"))),
+            Err(_) => Err(ListenError::Io(io::Error::other(
+                "the thread ended at once",
+            ))),
         }
     }
 

@@ -7,7 +7,7 @@ use std::ops::{Bound, Deref, Range, RangeBounds};
 use std::os::fd::AsRawFd;
 use std::ptr::{self, NonNull};
 
-use crate::install::{InstallError, install};
+use crate::install::{InstallError, installed};
 use crate::memory::Memory;
 use crate::page;
 use crate::region::{Permission, Region};
@@ -42,7 +42,10 @@ impl fmt::Display for MapError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::InvalidRange { start, end } => {
-                write!(f, "bytes {start} to {end} are not a range that can be mapped")
+                write!(
+                    f,
+                    "bytes {start} to {end} are not a range that can be mapped"
+                )
             }
             Self::BeyondEnd { end, file_length } => write!(
                 f,
@@ -149,7 +152,7 @@ impl SafeMap {
         let (Some(start), Some(end)) = (start, end) else {
             return Err(invalid);
         };
-        let memory = install().map_err(MapError::Install)?;
+        let memory = installed().map_err(MapError::Install)?;
         let range = resolve(start, end, length_of(&file)?)?;
         Self::map(memory, file, range, end, permission)
     }
@@ -169,8 +172,7 @@ impl SafeMap {
         let first = mapping.start.as_ptr().wrapping_add(lead);
         // SAFETY: the mapping covers `length` bytes from `first`, shared, of this file from this
         // offset, with this permission; nobody else has its address; it outlives the region.
-        let region =
-            unsafe { Region::of_file(memory, first, length, permission, file, start) };
+        let region = unsafe { Region::of_file(memory, first, length, permission, file, start) };
         Ok(Self {
             region,
             mapping,
@@ -190,7 +192,7 @@ impl SafeMap {
     ///
     /// [`MapError`].
     pub fn refresh(&mut self) -> Result<usize, MapError> {
-        let memory = install().map_err(MapError::Install)?;
+        let memory = installed().map_err(MapError::Install)?;
         let Some(file) = self.region.file() else {
             return Ok(self.region.len());
         };
@@ -240,7 +242,7 @@ impl Deref for SafeMap {
 /// `None` for a device.
 fn length_of(file: &File) -> Result<Option<u64>, MapError> {
     let metadata = file.metadata().map_err(MapError::Io)?;
-    Ok(metadata.is_file().then(|| metadata.len()))
+    Ok(metadata.is_file().then_some(metadata.len()))
 }
 
 /// The bytes to map of a file with this length.

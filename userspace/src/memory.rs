@@ -206,9 +206,8 @@ impl Memory {
             ($word:ty) => {{
                 check_mask();
                 // SAFETY: the caller's contract; the word is as long as `T`.
-                let word = unsafe { copy::load_mc(source.cast::<$word>()) }.map_err(|report| {
-                    MemoryError::new(report, 0, Some(source.addr()))
-                })?;
+                let word = unsafe { copy::load_mc(source.cast::<$word>()) }
+                    .map_err(|report| MemoryError::new(report, 0, Some(source.addr())))?;
                 // SAFETY: as long as `T`, for which every pattern of bits is a value.
                 Ok(unsafe { transmute_copy(&word) })
             }};
@@ -245,9 +244,8 @@ impl Memory {
                 // SAFETY: the word is as long as `T`, which has no padding.
                 let word: $word = unsafe { transmute_copy(&value) };
                 // SAFETY: the caller's contract.
-                unsafe { copy::store_mc(destination.cast(), word) }.map_err(|report| {
-                    MemoryError::new(report, 0, Some(destination.addr()))
-                })
+                unsafe { copy::store_mc(destination.cast(), word) }
+                    .map_err(|report| MemoryError::new(report, 0, Some(destination.addr())))
             }};
         }
         match size_of::<T>() {

@@ -16,7 +16,9 @@ macro_rules! plain {
     )*};
 }
 
-plain!(u8, u16, u32, u64, u128, usize, i8, i16, i32, i64, i128, isize, f32, f64);
+plain!(
+    u8, u16, u32, u64, u128, usize, i8, i16, i32, i64, i128, isize, f32, f64
+);
 
 // SAFETY: elements of an array lie next to each other.
 unsafe impl<T: Plain, const N: usize> Plain for [T; N] {}

@@ -97,7 +97,9 @@ fn sealed_copy(entries: &[Entry]) -> Result<&'static [Entry], TableError> {
         return Ok(&[]);
     }
     let bytes = size_of_val(entries);
-    let start = anonymous(bytes).map_err(TableError::Memory)?.cast::<Entry>();
+    let start = anonymous(bytes)
+        .map_err(TableError::Memory)?
+        .cast::<Entry>();
     for (index, entry) in entries.iter().enumerate() {
         // SAFETY: `index` is inside of the mapping, which has room for all entries.
         let place = unsafe { start.add(index) };
@@ -127,8 +129,8 @@ fn anonymous(bytes: usize) -> io::Result<NonNull<u8>> {
             0,
         )
     };
-    match NonNull::new(start.cast()) {
-        Some(start) if start.as_ptr().cast() != libc::MAP_FAILED => Ok(start),
+    match NonNull::new(start.cast::<u8>()) {
+        Some(address) if start != libc::MAP_FAILED => Ok(address),
         _ => Err(io::Error::last_os_error()),
     }
 }

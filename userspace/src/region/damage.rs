@@ -10,8 +10,9 @@ pub(super) struct Damage(Vec<Range<usize>>);
 impl Damage {
     /// Adds what is lost; says whether any of it was not known.
     pub(super) fn add(&mut self, mut range: Range<usize>) -> bool {
-        if range.is_empty() || self.0.iter().any(|old| old.start <= range.start && range.end <= old.end)
-        {
+        let overlap = |old: &Range<usize>| old.end.min(range.end) - old.start.max(range.start);
+        let known: usize = self.within(&range).map(overlap).sum();
+        if known == range.len() {
             return false;
         }
         self.0.retain(|old| {
@@ -58,12 +59,14 @@ mod tests {
     #[test]
     fn neighbours_stay_apart_and_overlaps_merge() {
         let mut damage = Damage::default();
-        assert!(damage.add(8..12));
+        assert!(damage.add(10..12));
         assert!(damage.add(4..8));
-        assert_eq!(damage.all(), [4..8, 8..12]);
-        assert!(!damage.add(5..7));
+        assert!(damage.add(8..10));
+        assert_eq!(damage.all(), [4..8, 8..10, 10..12]);
+        assert!(!damage.add(5..11));
         assert!(!damage.add(3..3));
-        assert!(damage.add(7..9));
+        damage.remove(&(8..10));
+        assert!(damage.add(7..11));
         assert_eq!(damage.all(), std::slice::from_ref(&(4..12)));
         damage.remove(&(4..8));
         assert_eq!(damage.start(), Some(4));

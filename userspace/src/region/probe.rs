@@ -25,7 +25,11 @@ enum Refusal {
 }
 
 /// Calls `found` for every page of `pages` that cannot be read, in order. Brings pages in.
-pub(super) fn pages(memory: Memory, pages: Range<usize>, found: &mut impl FnMut(Range<usize>, Kind)) {
+pub(super) fn pages(
+    memory: Memory,
+    pages: Range<usize>,
+    found: &mut impl FnMut(Range<usize>, Kind),
+) {
     if pages.is_empty() {
         return;
     }

@@ -77,7 +77,12 @@ impl Shared {
 
     /// Where a range lies, if it ends within `limit`.
     #[inline]
-    pub(super) fn place(&self, offset: usize, length: usize, limit: &AtomicUsize) -> Option<*mut u8> {
+    pub(super) fn place(
+        &self,
+        offset: usize,
+        length: usize,
+        limit: &AtomicUsize,
+    ) -> Option<*mut u8> {
         let end = offset.checked_add(length)?;
         (end <= limit.load(Ordering::Relaxed)).then(|| self.start.wrapping_add(offset))
     }
@@ -103,11 +108,16 @@ impl Shared {
         work: impl FnOnce(*mut u8, usize) -> Result<Option<T>, MemoryError>,
     ) -> Result<Option<T>, AccessError> {
         self.check(offset, length)?;
-        let lost = self.damage().within(&(offset..offset + length)).next().cloned();
+        let lost = self
+            .damage()
+            .within(&(offset..offset + length))
+            .next()
+            .cloned();
         let good = lost
             .as_ref()
             .map_or(length, |lost| lost.start.saturating_sub(offset));
-        let found = work(self.start.wrapping_add(offset), good).map_err(|error| self.failed(error))?;
+        let found =
+            work(self.start.wrapping_add(offset), good).map_err(|error| self.failed(error))?;
         match (found, lost) {
             (None, Some(lost)) => Err(AccessError::Memory(MemoryError {
                 copied: good,
@@ -126,7 +136,9 @@ impl Shared {
     #[cold]
     pub(super) fn failed(&self, mut error: MemoryError) -> AccessError {
         // The other side of a copy may be what failed: the caller's own memory.
-        if let Some(range) = error.extent.map(|extent| self.offsets(extent.start..extent.start + extent.length))
+        if let Some(range) = error
+            .extent
+            .map(|extent| self.offsets(extent.start..extent.start + extent.length))
             && !range.is_empty()
         {
             if error.kind == Kind::TruncatedOrIo && self.is_poisoned(&range) {
@@ -240,4 +252,3 @@ impl Shared {
         between
     }
 }
-

@@ -200,7 +200,13 @@ fn die(signal: c_int, info: *mut siginfo_t) {
     let process = unsafe { libc::getpid() };
     // SAFETY: a process may send itself any information it received; the kernel only reads it.
     unsafe {
-        libc::syscall(libc::SYS_rt_tgsigqueueinfo, process, thread_id(), signal, info);
+        libc::syscall(
+            libc::SYS_rt_tgsigqueueinfo,
+            process,
+            thread_id(),
+            signal,
+            info,
+        );
     }
 }
 
