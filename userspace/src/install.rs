@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::mem;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use copy::{Features, Routines};
@@ -74,9 +75,7 @@ static INSTALLED: OnceLock<Installed> = OnceLock::new();
 pub fn install() -> Result<Memory, InstallError> {
     static TURN: Mutex<()> = Mutex::new(());
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    let arm = |again| {
-        chain::arm(again).map_err(|errno| InstallError::Signal(io::Error::from_raw_os_error(errno)))
-    };
+    let arm = |again| chain::arm(again).map_err(InstallError::Signal);
     if let Some(installed) = INSTALLED.get() {
         arm(true)?;
         return Ok(installed.memory);
@@ -87,14 +86,16 @@ pub fn install() -> Result<Memory, InstallError> {
     if entries.is_empty() {
         return Err(InstallError::Unsupported);
     }
-    table::register(entries).map_err(InstallError::Table)?;
-    let found = arm(false)?;
-    let memory = Memory::new(Routines::select(Features::detect()));
-    let owner = match found.sa_sigaction {
-        libc::SIG_DFL => Owner::Default,
-        libc::SIG_IGN => Owner::Ignored,
-        handler => Owner::Handler(handler),
+    let registration = table::register(entries).map_err(InstallError::Table)?;
+    let owner = match chain::current_handler() {
+        None | Some(libc::SIG_DFL) => Owner::Default,
+        Some(libc::SIG_IGN) => Owner::Ignored,
+        Some(handler) => Owner::Handler(handler),
     };
+    arm(false)?;
+    // For ever, like the code it covers.
+    mem::forget(registration);
+    let memory = Memory::new(Routines::select(Features::detect()));
     Ok(INSTALLED.get_or_init(|| Installed { memory, owner }).memory)
 }
 
@@ -113,7 +114,7 @@ pub(crate) fn installed() -> Result<Memory, InstallError> {
 /// One system call.
 #[must_use]
 pub fn is_armed() -> bool {
-    chain::current().is_ok_and(|action| chain::is_ours(&action))
+    chain::is_first()
 }
 
 /// Who handled SIGBUS before the first [`install`]; `None` if there was none yet.

@@ -74,11 +74,11 @@ impl Drop for Registration {
 /// pad, with registers changed as [`extable`] describes. No thread may run code of the object, or
 /// wait in it, when it is unloaded; drop the [`Registration`] before.
 pub unsafe fn register_table(entries: &'static [Entry]) -> Result<Registration, TableError> {
-    register(entries).map(Registration)
+    register(entries)
 }
 
 /// Sorts a copy of `entries` and lets the handler search it.
-pub(crate) fn register(entries: &'static [Entry]) -> Result<&'static Table<'static>, TableError> {
+pub(crate) fn register(entries: &'static [Entry]) -> Result<Registration, TableError> {
     let copy = sealed_copy(entries)?;
     let bias = entries
         .as_ptr()
@@ -88,7 +88,7 @@ pub(crate) fn register(entries: &'static [Entry]) -> Result<&'static Table<'stat
     let table = Table::moved(copy, bias).map_err(TableError::Malformed)?;
     let table = Box::leak(Box::new(table));
     TABLES.register(table).map_err(TableError::Full)?;
-    Ok(table)
+    Ok(Registration(table))
 }
 
 /// A sorted copy that nobody can write to.

@@ -302,12 +302,10 @@ fn maps_are_used_by_many_threads_while_the_file_changes() {
                 let mut bytes = vec![0; length];
                 for turn in 0..300 {
                     let offset = (turn * 977 + thread * 31) % length;
-                    let result = map.read_at(offset, &mut bytes[..length - offset]);
-                    if let Err(error) = result {
-                        assert_eq!(
-                            lost(Err::<(), _>(error)).copied % page(),
-                            (length - offset) % page()
-                        );
+                    let wanted = length - offset;
+                    if let Err(error) = map.read_at(offset, &mut bytes[..wanted]) {
+                        // Anywhere: a page may go when half of it was read.
+                        assert!(lost(Err::<(), _>(error)).copied < wanted);
                     }
                     let _ = map.write_at(offset, &bytes[..(length - offset).min(100)]);
                 }

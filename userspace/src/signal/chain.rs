@@ -12,15 +12,15 @@
 //! whatever the handler put there. That window opens only after a signal that was not ours.
 
 use std::ffi::{c_int, c_void};
-use std::mem::MaybeUninit;
-use std::ptr;
-use std::sync::atomic::{AtomicI32, AtomicU64, AtomicUsize, Ordering};
+use std::io;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use libc::siginfo_t;
 
+use super::Cause;
 use super::handler::handle;
+use super::kernel::{self, Action, SIGBUS};
 use super::turn::Turn;
-use super::{Cause, thread_id};
 
 /// The flags without which we cannot recover: the siginfo, a stack even where the thread's own is
 /// what failed, and failures inside of handlers.
@@ -37,7 +37,7 @@ static ABOVE: Successor = Successor::new();
 /// that races with a change may call one handler under the mask of another.
 struct Successor {
     handler: AtomicUsize,
-    flags: AtomicI32,
+    flags: AtomicUsize,
     mask: AtomicU64,
 }
 
@@ -45,15 +45,15 @@ impl Successor {
     const fn new() -> Self {
         Self {
             handler: AtomicUsize::new(libc::SIG_DFL),
-            flags: AtomicI32::new(0),
+            flags: AtomicUsize::new(0),
             mask: AtomicU64::new(0),
         }
     }
 
-    fn set(&self, action: &libc::sigaction) {
-        self.flags.store(action.sa_flags, Ordering::Relaxed);
-        self.mask.store(to_word(&action.sa_mask), Ordering::Relaxed);
-        self.handler.store(action.sa_sigaction, Ordering::Release);
+    fn set(&self, action: &Action) {
+        self.flags.store(action.flags, Ordering::Relaxed);
+        self.mask.store(action.mask, Ordering::Relaxed);
+        self.handler.store(action.handler, Ordering::Release);
     }
 
     fn handler(&self) -> usize {
@@ -61,67 +61,40 @@ impl Successor {
     }
 }
 
-/// What the kernel does with a SIGBUS at present.
+/// The handler for SIGBUS at present; `SIG_DFL` and `SIG_IGN` are numbers that no handler has.
+pub(crate) fn current_handler() -> Option<usize> {
+    Action::current().map(|action| action.handler)
+}
+
+/// Whether SIGBUS comes to us first, and as we need it.
+pub(crate) fn is_first() -> bool {
+    Action::current().is_some_and(|action| is_ours(&action))
+}
+
+fn is_ours(action: &Action) -> bool {
+    let flags = FLAGS as usize;
+    action.handler == handle as *const () as usize && action.flags & flags == flags
+}
+
+/// Puts our handler first, and what is there now behind it.
 ///
 /// # Errors
 ///
-/// The `errno` of `sigaction`; none is known for this use.
-pub(crate) fn current() -> Result<libc::sigaction, i32> {
-    let mut action = MaybeUninit::uninit();
-    // SAFETY: a valid signal, nothing to set, and room for the answer.
-    let result = unsafe { libc::sigaction(libc::SIGBUS, ptr::null(), action.as_mut_ptr()) };
-    if result != 0 {
-        return Err(std::io::Error::last_os_error().raw_os_error().unwrap_or(0));
-    }
-    // SAFETY: the call succeeded, so it wrote the answer.
-    Ok(unsafe { action.assume_init() })
-}
-
-fn set(action: &libc::sigaction) -> Result<(), i32> {
-    // SAFETY: the action is either ours, which is fit for every signal, or one that was in force.
-    match unsafe { libc::sigaction(libc::SIGBUS, action, ptr::null_mut()) } {
-        0 => Ok(()),
-        _ => Err(std::io::Error::last_os_error().raw_os_error().unwrap_or(0)),
-    }
-}
-
-fn ours() -> libc::sigaction {
-    action(handle as *const () as usize, FLAGS)
-}
-
-fn action(handler: usize, flags: c_int) -> libc::sigaction {
-    // SAFETY: all zero is a valid `sigaction`: the default action, no flags, nothing masked.
-    let mut action: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
-    action.sa_sigaction = handler;
-    action.sa_flags = flags;
-    action
-}
-
-/// Whether `action` is our handler with the flags it needs.
-pub(crate) fn is_ours(action: &libc::sigaction) -> bool {
-    action.sa_sigaction == handle as *const () as usize && action.sa_flags & FLAGS == FLAGS
-}
-
-/// Puts our handler first and what was there behind it; returns what that was.
-///
-/// # Errors
-///
-/// The `errno` of `sigaction`.
-pub(crate) fn arm(again: bool) -> Result<libc::sigaction, i32> {
-    let found = current()?;
+/// That of `sigaction(2)`.
+pub(crate) fn arm(again: bool) -> io::Result<()> {
+    let found = Action::current().ok_or_else(io::Error::last_os_error)?;
     if is_ours(&found) {
-        return Ok(found);
+        return Ok(());
     }
-    let is_handler = !matches!(found.sa_sigaction, libc::SIG_DFL | libc::SIG_IGN);
+    let is_handler = !matches!(found.handler, libc::SIG_DFL | libc::SIG_IGN);
     // In place before the handler is: a signal may come at once.
     if again && is_handler {
         ABOVE.set(&found);
     } else {
         BELOW.set(&found);
-        ABOVE.set(&action(libc::SIG_DFL, 0));
+        ABOVE.set(&Action::default());
     }
-    set(&ours())?;
-    Ok(found)
+    kernel::install(handle as *const () as usize, FLAGS)
 }
 
 /// Hands on a signal that is not ours.
@@ -142,21 +115,22 @@ pub(super) fn pass_on(signal: c_int, info: *mut siginfo_t, context: *mut c_void,
 
 /// Calls a handler as the kernel would have.
 fn call(successor: &Successor, signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
+    let has = |flags: usize, flag: c_int| flags & flag as usize != 0;
     let handler = successor.handler();
     let flags = successor.flags.load(Ordering::Relaxed);
-    let Ok(before) = current() else {
+    let Some(before) = Action::current() else {
         return;
     };
-    if flags & libc::SA_RESETHAND != 0 {
-        successor.set(&action(libc::SIG_DFL, 0));
+    if has(flags, libc::SA_RESETHAND) {
+        successor.set(&Action::default());
     }
-    let mut block = to_set(successor.mask.load(Ordering::Relaxed));
-    if flags & libc::SA_NODEFER == 0 {
-        // SAFETY: a valid set and a valid signal.
-        unsafe { libc::sigaddset(&raw mut block, libc::SIGBUS) };
-    }
-    let mask = change_mask(libc::SIG_BLOCK, &block);
-    if flags & libc::SA_SIGINFO != 0 {
+    let own = if has(flags, libc::SA_NODEFER) {
+        0
+    } else {
+        SIGBUS
+    };
+    let mask = kernel::block(successor.mask.load(Ordering::Relaxed) | own);
+    if has(flags, libc::SA_SIGINFO) {
         // SAFETY: whoever installed this address with this flag said that it is such a function.
         let handler: extern "C" fn(c_int, *mut siginfo_t, *mut c_void) =
             unsafe { std::mem::transmute(handler) };
@@ -166,22 +140,18 @@ fn call(successor: &Successor, signal: c_int, info: *mut siginfo_t, context: *mu
         let handler: extern "C" fn(c_int) = unsafe { std::mem::transmute(handler) };
         handler(signal);
     }
-    // Before our repair: a handler that blocked SIGBUS, reset it and raised it again, as crash
-    // reporters do, now dies as it meant to.
-    change_mask(libc::SIG_SETMASK, &mask);
-    keep_our_place(successor, &before);
-}
-
-/// Undoes what a handler did to the action for SIGBUS, but remembers it as what follows us.
-fn keep_our_place(successor: &Successor, before: &libc::sigaction) {
-    if let Ok(after) = current()
-        && after.sa_sigaction != before.sa_sigaction
+    let after = Action::current();
+    // A handler that was reset and raised the signal again, as crash reporters do, now dies as it
+    // meant to: our repair comes later.
+    kernel::set_mask(mask);
+    if let Some(after) = after
+        && after.handler != before.handler
     {
         if !is_ours(&after) {
             successor.set(&after);
         }
-        // Nothing better can be done where it fails than to let the handler's change stand.
-        let _ = set(before);
+        // SAFETY: it was the action when the handler was called.
+        unsafe { before.set() };
     }
 }
 
@@ -190,44 +160,8 @@ fn keep_our_place(successor: &Successor, before: &libc::sigaction) {
 fn die(signal: c_int, info: *mut siginfo_t) {
     // Blocked here, so that it arrives not in this handler but where the first one did: the
     // kernel restores the mask along with the other registers.
-    let mut set_of_one = to_set(0);
-    // SAFETY: a valid set and a valid signal.
-    unsafe { libc::sigaddset(&raw mut set_of_one, libc::SIGBUS) };
-    change_mask(libc::SIG_BLOCK, &set_of_one);
-    // If this fails, a fault repeats, and comes back here, for ever: but it cannot.
-    let _ = set(&action(libc::SIG_DFL, 0));
-    // SAFETY: takes nothing.
-    let process = unsafe { libc::getpid() };
-    // SAFETY: a process may send itself any information it received; the kernel only reads it.
-    unsafe {
-        libc::syscall(
-            libc::SYS_rt_tgsigqueueinfo,
-            process,
-            thread_id(),
-            signal,
-            info,
-        );
-    }
-}
-
-/// Changes the calling thread's signal mask and returns what it was.
-fn change_mask(how: c_int, set: &libc::sigset_t) -> libc::sigset_t {
-    let mut before = to_set(0);
-    // SAFETY: both sets are valid; the function may be called in a signal handler.
-    unsafe { libc::pthread_sigmask(how, set, &raw mut before) };
-    before
-}
-
-/// The first 64 signals of a set: Linux has no more.
-fn to_word(set: &libc::sigset_t) -> u64 {
-    // SAFETY: both C libraries start a set with the kernel's 64 bits, on every architecture.
-    unsafe { (&raw const *set).cast::<u64>().read() }
-}
-
-fn to_set(word: u64) -> libc::sigset_t {
-    let mut set = MaybeUninit::<libc::sigset_t>::zeroed();
-    // SAFETY: as in `to_word`; the set is longer than a word and aligned to it.
-    unsafe { set.as_mut_ptr().cast::<u64>().write(word) };
-    // SAFETY: a set is plain integers, all of which are zero or were written.
-    unsafe { set.assume_init() }
+    kernel::block(SIGBUS);
+    // SAFETY: the default action has no handler.
+    unsafe { Action::default().set() };
+    kernel::send_again(signal, info);
 }

@@ -15,6 +15,7 @@
 pub(crate) mod chain;
 mod context;
 pub(crate) mod handler;
+mod kernel;
 mod retry;
 mod turn;
 
@@ -79,11 +80,4 @@ fn log2_extent(info: &siginfo_t) -> u8 {
         .ok()
         .filter(|&log2| log2 < 48)
         .unwrap_or(0)
-}
-
-/// The kernel's number of the calling thread.
-fn thread_id() -> u32 {
-    // SAFETY: takes nothing and touches no memory.
-    let id = unsafe { libc::syscall(libc::SYS_gettid) };
-    id as u32
 }

@@ -6,7 +6,7 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
-use super::thread_id;
+use super::kernel::thread_id;
 
 /// Notes of more threads than this at once push out the oldest.
 const NOTES: usize = 64;

@@ -8,7 +8,7 @@ use std::ffi::c_void;
 use std::hint;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
-use super::thread_id;
+use super::kernel::thread_id;
 
 /// More threads than this inside of a handler above us at once: those too many pass it over.
 const TURNS: usize = 64;
