@@ -24,7 +24,7 @@
 //! which parts are poisoned ([`Region::poisoned`]), finds them without touching them
 //! ([`Region::probe`]) and replaces them ([`Region::heal`]).
 //!
-//! **Raw pointers.** [`install`] returns [`Memory`], whose operations are `unsafe` and as fast as
+//! **Raw pointers.** [`install`](install()) returns [`Memory`], whose operations are `unsafe` and as fast as
 //! the plain ones: [`copy`](Memory::copy), [`load`](Memory::load), [`store`](Memory::store),
 //! [`fill`](Memory::fill), [`compare`](Memory::compare), [`is_zero`](Memory::is_zero),
 //! [`find_byte`](Memory::find_byte), [`checksum`](Memory::checksum).
@@ -42,10 +42,10 @@
 //!
 //! # SIGBUS belongs to more than one
 //!
-//! [`install`] takes SIGBUS over, once for the process. A SIGBUS that is not ours goes to whoever
+//! [`install`](install()) takes SIGBUS over, once for the process. A SIGBUS that is not ours goes to whoever
 //! had it before, `std`'s report of stack overflows included, or kills as it would have without us,
 //! with a core that shows the true place. Someone who takes SIGBUS over later is noticed
-//! ([`is_armed`]), and [`install`] can be called again. No handler for SIGSEGV is installed: a wild
+//! ([`is_armed`]), and [`install`](install()) can be called again. No handler for SIGSEGV is installed: a wild
 //! pointer still is what it was.
 //!
 //! Three rules for the program around:

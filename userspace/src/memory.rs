@@ -4,12 +4,13 @@ use std::mem::MaybeUninit;
 use std::mem::transmute_copy;
 
 use copy::{Incomplete, Routines};
-use extable::Side;
+use extable::{Report, Side};
 
 use crate::error::MemoryError;
+use crate::page;
 use crate::plain::Plain;
 
-/// Access to raw memory that may fail. Having one proves that [`install`](crate::install)
+/// Access to raw memory that may fail. Having one proves that [`install`](crate::install())
 /// succeeded.
 ///
 /// An operation costs one indirect call beside the routine itself: no system call, no thread-local
@@ -206,8 +207,11 @@ impl Memory {
             ($word:ty) => {{
                 check_mask();
                 // SAFETY: the caller's contract; the word is as long as `T`.
-                let word = unsafe { copy::load_mc(source.cast::<$word>()) }
-                    .map_err(|report| MemoryError::new(report, 0, Some(source.addr())))?;
+                let word = match unsafe { copy::load_mc(source.cast::<$word>()) } {
+                    Ok(word) => word,
+                    // SAFETY: the same memory.
+                    Err(report) => return Err(unsafe { word_failed(report, source) }),
+                };
                 // SAFETY: as long as `T`, for which every pattern of bits is a value.
                 Ok(unsafe { transmute_copy(&word) })
             }};
@@ -244,8 +248,11 @@ impl Memory {
                 // SAFETY: the word is as long as `T`, which has no padding.
                 let word: $word = unsafe { transmute_copy(&value) };
                 // SAFETY: the caller's contract.
-                unsafe { copy::store_mc(destination.cast(), word) }
-                    .map_err(|report| MemoryError::new(report, 0, Some(destination.addr())))
+                match unsafe { copy::store_mc(destination.cast(), word) } {
+                    Ok(()) => Ok(()),
+                    // SAFETY: the same memory; what Linux lets write, it lets read.
+                    Err(report) => Err(unsafe { word_failed(report, destination.cast_const()) }),
+                }
             }};
         }
         match size_of::<T>() {
@@ -272,6 +279,29 @@ fn stopped(
     };
     let address = start.map(|start| start.wrapping_add(incomplete.copied));
     MemoryError::new(incomplete.report, incomplete.copied, address)
+}
+
+/// The error of one instruction that accessed a word at `start`.
+///
+/// A word may lie in two pages, and the handler does not say which of them failed; only then they
+/// are touched again.
+///
+/// # Safety
+///
+/// The word must be mapped for reads.
+#[cold]
+unsafe fn word_failed<T>(report: Report, start: *const T) -> MemoryError {
+    let first = start.cast::<u8>();
+    let last = first.wrapping_add(size_of::<T>() - 1);
+    let page = page::around(first.addr()..first.addr() + 1);
+    let failed = if page.contains(&last.addr()) {
+        Some(first)
+    } else {
+        // SAFETY: both bytes are of the word.
+        let fails = |byte: &*const u8| unsafe { copy::load_mc(*byte) }.is_err();
+        [first, last].into_iter().find(fails)
+    };
+    MemoryError::new(report, 0, failed.map(<*const u8>::addr))
 }
 
 /// In debug builds, makes sure that a memory error in this thread would reach our handler.

@@ -61,7 +61,7 @@ impl Drop for Registration {
 /// Makes the accesses of another object recoverable: a plugin or library with assembly of its own
 /// that has entries ([`extable::entry!`]) and a function for them ([`extable::section!`]).
 ///
-/// Objects that link this crate need not do that: [`install`](crate::install) registers the
+/// Objects that link this crate need not do that: [`install`](crate::install()) registers the
 /// table of the object it is called in. The entries need not be sorted.
 ///
 /// # Errors

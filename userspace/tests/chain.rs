@@ -30,10 +30,8 @@ fn set_action(handler: usize, flags: c_int) {
     action.sa_sigaction = handler;
     action.sa_flags = flags;
     // SAFETY: the tests pass handlers of the right form for their flags.
-    assert_eq!(
-        unsafe { libc::sigaction(SIGBUS, &raw const action, ptr::null_mut()) },
-        0
-    );
+    let result = unsafe { libc::sigaction(SIGBUS, &raw const action, ptr::null_mut()) };
+    assert_eq!(result, 0);
 }
 
 fn simple(handler: extern "C" fn(c_int)) -> usize {
@@ -159,8 +157,14 @@ extern "C" fn count(signal: c_int) {
     assert_eq!(signal, SIGBUS);
     CALLS.fetch_add(1, Ordering::Relaxed);
     WAS_BLOCKED.store(is_blocked().into(), Ordering::Relaxed);
+    set_errno(77);
+}
+
+fn set_errno(value: c_int) {
+    // SAFETY: takes nothing.
+    let errno = unsafe { libc::__errno_location() };
     // SAFETY: this thread's `errno`.
-    unsafe { *libc::__errno_location() = 77 };
+    unsafe { *errno = value };
 }
 
 fn is_blocked() -> bool {
@@ -176,7 +180,9 @@ extern "C" fn repair(signal: c_int, information: *mut siginfo_t, context: *mut c
     assert!(!context.is_null());
     count(signal);
     // SAFETY: the kernel's information, passed on.
-    let address = unsafe { (*information).si_addr() };
+    let information = unsafe { &*information };
+    // SAFETY: it is that of a fault.
+    let address = unsafe { information.si_addr() };
     ADDRESS.store(address.addr(), Ordering::Relaxed);
     let start = (address.addr() & !(page() - 1)) as *mut c_void;
     let flags = libc::MAP_FIXED | libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
@@ -192,8 +198,7 @@ fn a_handler_that_was_there_gets_what_is_not_ours() {
             let memory = install();
             assert_recovers(memory);
             assert_eq!(CALLS.load(Ordering::Relaxed), 0);
-            // SAFETY: this thread's `errno`.
-            unsafe { *libc::__errno_location() = 5 };
+            set_errno(5);
             send();
             assert_eq!(io::Error::last_os_error().raw_os_error(), Some(5));
             assert_eq!(CALLS.load(Ordering::Relaxed), 1);
@@ -367,10 +372,8 @@ fn large_signal_stack() {
         ss_size: memory.len(),
     };
     // SAFETY: memory that is never given back.
-    assert_eq!(
-        unsafe { libc::sigaltstack(&raw const stack, ptr::null_mut()) },
-        0
-    );
+    let result = unsafe { libc::sigaltstack(&raw const stack, ptr::null_mut()) };
+    assert_eq!(result, 0);
 }
 
 #[test]

@@ -7,7 +7,8 @@
 
 mod common;
 
-use std::ffi::{CString, c_char, c_void};
+use std::ffi::{CStr, CString, c_char, c_void};
+use std::mem::transmute;
 use std::path::PathBuf;
 
 use common::child::{self, End};
@@ -18,8 +19,10 @@ use seaworthy::Memory;
 struct Plugin {
     install: extern "C" fn() -> i32,
     is_armed: extern "C" fn() -> i32,
-    copy: unsafe extern "C" fn(*mut u8, *const u8, usize) -> usize,
+    copy: Copy,
 }
+
+type Copy = unsafe extern "C" fn(*mut u8, *const u8, usize) -> usize;
 
 /// Where cargo puts an example, seen from where it puts a test.
 fn path() -> PathBuf {
@@ -40,32 +43,28 @@ impl Plugin {
         // SAFETY: a valid path to an object whose initialisers do nothing special.
         let object = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL) };
         if object.is_null() {
-            // SAFETY: the error of the failed call.
-            let error = unsafe { std::ffi::CStr::from_ptr(libc::dlerror()) };
+            // SAFETY: takes nothing.
+            let error = unsafe { libc::dlerror() };
+            // SAFETY: the text about the call that just failed.
+            let error = unsafe { CStr::from_ptr(error) };
             panic!("{}", error.to_string_lossy());
         }
-        let find = |name: &std::ffi::CStr| -> *mut c_void {
+        let find = |name: &CStr| -> *mut c_void {
             let name: *const c_char = name.as_ptr();
             // SAFETY: an open object and a valid name.
             let address = unsafe { libc::dlsym(object, name) };
             assert!(!address.is_null());
             address
         };
-        let (install, is_armed, copy) = (
-            find(c"plugin_install"),
-            find(c"plugin_is_armed"),
-            find(c"plugin_copy"),
-        );
-        // SAFETY: the types are those in the plugin's source; the object is never unloaded.
-        unsafe {
-            Self {
-                install: std::mem::transmute::<*mut c_void, extern "C" fn() -> i32>(install),
-                is_armed: std::mem::transmute::<*mut c_void, extern "C" fn() -> i32>(is_armed),
-                copy: std::mem::transmute::<
-                    *mut c_void,
-                    unsafe extern "C" fn(*mut u8, *const u8, usize) -> usize,
-                >(copy),
-            }
+        let (install, is_armed) = (find(c"plugin_install"), find(c"plugin_is_armed"));
+        let copy = find(c"plugin_copy");
+        Self {
+            // SAFETY: the type in the plugin's source; the object is never unloaded.
+            install: unsafe { transmute::<*mut c_void, extern "C" fn() -> i32>(install) },
+            // SAFETY: as above.
+            is_armed: unsafe { transmute::<*mut c_void, extern "C" fn() -> i32>(is_armed) },
+            // SAFETY: as above.
+            copy: unsafe { transmute::<*mut c_void, Copy>(copy) },
         }
     }
 

@@ -161,7 +161,7 @@ impl Region {
         self.shared.length == 0
     }
 
-    /// Address of the first byte, to compare with an [`Extent`].
+    /// Address of the first byte, to compare with an [`Extent`](crate::Extent).
     #[must_use]
     pub fn address(&self) -> usize {
         self.shared.start.addr()
