@@ -9,8 +9,8 @@ mod support;
 
 use std::collections::BTreeMap;
 
-use seaworthy_copy::Routines;
-use seaworthy_copy::extable::{Direction, Kind};
+use copy::Routines;
+use copy::extable::{Direction, Kind};
 
 use decode::{Decoded, accesses};
 use support::code::code;

@@ -13,9 +13,8 @@ use std::sync::atomic::{
 use std::thread;
 use std::time::{Duration, Instant};
 
-use seaworthy_copy as copy;
-use seaworthy_copy::extable::{Access, Cause, Direction, Report, Side};
-use seaworthy_copy::{Routines, Word};
+use copy::extable::{Access, Cause, Direction, Report, Side};
+use copy::{Routines, Word};
 
 use support::code::code;
 use support::grid::{Bench, Copy, Grid};

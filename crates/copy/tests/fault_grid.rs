@@ -5,7 +5,7 @@
 
 mod support;
 
-use seaworthy_copy::extable::Side;
+use copy::extable::Side;
 
 use support::distinct;
 use support::grid::{Bench, Copy, Grid};

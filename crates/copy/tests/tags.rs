@@ -13,9 +13,8 @@ use std::collections::HashSet;
 use std::io::Write;
 use std::ptr;
 
-use seaworthy_copy as copy;
-use seaworthy_copy::Features;
-use seaworthy_copy::extable::{Cause, Kind, Side};
+use copy::Features;
+use copy::extable::{Cause, Kind, Side};
 
 use support::code::{code, find};
 use support::pages::{Pages, State};

@@ -1,6 +1,6 @@
 //! The interrupted registers in a signal frame.
 
-use seaworthy_copy::extable::{Registers, registers};
+use copy::extable::{Registers, registers};
 
 /// A `ucontext` during its signal.
 pub struct Context<'a>(&'a mut libc::ucontext_t);

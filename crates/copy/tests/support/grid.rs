@@ -2,9 +2,9 @@
 
 use std::collections::HashSet;
 
-use seaworthy_copy::Incomplete;
-use seaworthy_copy::Routines;
-use seaworthy_copy::extable::{Cause, Side};
+use copy::Incomplete;
+use copy::Routines;
+use copy::extable::{Cause, Side};
 
 use super::pages::{Pages, State};
 use super::{PAGE, Session};

@@ -19,8 +19,8 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use seaworthy_copy::extable::{self, Abort, Access, Cause, Entry, Kind, Registers, Table};
-use seaworthy_copy::{Features, Routines};
+use copy::extable::{self, Abort, Access, Cause, Entry, Kind, Registers, Table};
+use copy::{Features, Routines};
 
 use context::Context;
 
@@ -50,7 +50,7 @@ pub fn distinct(name: &str) -> Vec<&'static Routines> {
 pub fn table() -> &'static Table<'static> {
     static TABLE: OnceLock<Table<'static>> = OnceLock::new();
     TABLE.get_or_init(|| {
-        let linked = seaworthy_copy::entries().unwrap();
+        let linked = copy::entries().unwrap();
         let copy: Vec<Entry> = linked
             .iter()
             .map(|entry| Entry::from_bytes(entry.to_bytes()))

@@ -1,7 +1,7 @@
 //! AArch64, by the encoding tables of the Arm ARM (C4.1.94 "Loads and Stores"). Knows what the
 //! routines use; any other load or store is an error, so that none can go unnoticed.
 
-use seaworthy_copy::extable::{Direction, Reach};
+use copy::extable::{Direction, Reach};
 
 use super::{Accessing, Decoded};
 

@@ -4,7 +4,7 @@
     reason = "a module of a test program has no other crate to reach"
 )]
 
-use seaworthy_copy::extable::{Access, Direction, Reach};
+use copy::extable::{Access, Direction, Reach};
 
 #[cfg(target_arch = "aarch64")]
 pub mod aarch64;
