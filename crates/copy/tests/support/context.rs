@@ -71,7 +71,7 @@ impl Context<'_> {
         self.0.uc_mcontext.pc as usize
     }
 
-    /// qemu-user puts no syndrome in the frame, so the tests live without.
+    /// qemu-user puts no syndrome in the frame, so the tests do without it everywhere.
     pub fn write(&self) -> Option<bool> {
         None
     }
