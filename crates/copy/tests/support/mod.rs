@@ -176,9 +176,10 @@ extern "C" fn handler(signal: i32, info: *const libc::siginfo_t, context: *mut l
     } else {
         Cause::Fault
     };
-    // SAFETY: the kernel hands the handler a pointer to what it says of the signal, and both
-    // signals that the handler is for have an address.
-    let address = unsafe { (*info).si_addr() }.addr();
+    // SAFETY: the kernel hands the handler a pointer to what it says of the signal.
+    let info = unsafe { &*info };
+    // SAFETY: both signals that the handler is for have an address.
+    let address = unsafe { info.si_addr() }.addr();
     // A CPU names no byte before the access; qemu-user, which rounds it to what it loads, may.
     let address = address.max(first_byte(pc, &context));
     let written = WRITTEN[0].load(Relaxed)..WRITTEN[1].load(Relaxed);
