@@ -65,6 +65,7 @@ fn unmark(pages: &Pages, index: usize) {
 
 #[test]
 fn poison_is_met_once_and_then_known() {
+    let _alone = child::alone();
     let marked = match Marked::new(Permission::ReadWrite) {
         Ok(marked) => marked,
         Err(why) => testing::skip!("{why}"),
@@ -132,6 +133,7 @@ fn poison_is_met_once_and_then_known() {
 
 #[test]
 fn probing_and_scanning_find_it_untouched() {
+    let _alone = child::alone();
     let marked = match Marked::resident() {
         Ok(marked) => marked,
         Err(why) => testing::skip!("{why}"),
@@ -168,6 +170,7 @@ fn probing_and_scanning_find_it_untouched() {
 
 #[test]
 fn healing_replaces_what_is_lost_and_nothing_else() {
+    let _alone = child::alone();
     let marked = match Marked::new(Permission::ReadWrite) {
         Ok(marked) => marked,
         Err(why) => testing::skip!("{why}"),
@@ -205,6 +208,7 @@ fn healing_replaces_what_is_lost_and_nothing_else() {
 
 #[test]
 fn what_is_read_only_is_healed_from_below() {
+    let _alone = child::alone();
     let marked = match Marked::new(Permission::Read) {
         Ok(marked) => marked,
         Err(why) => testing::skip!("{why}"),
@@ -231,6 +235,7 @@ fn notice(marked: &Marked, index: usize) {
 
 #[test]
 fn a_listener_hears_and_looks_everywhere() {
+    let _alone = child::alone();
     // One listener to a process.
     let end = child::run(|| {
         let Ok(marked) = Marked::resident() else {
@@ -270,6 +275,7 @@ fn a_listener_hears_and_looks_everywhere() {
 
 #[test]
 fn a_listener_that_panics_gives_its_place_back() {
+    let _alone = child::alone();
     if inject::is_emulated() {
         testing::skip!("qemu-user has no MADV_POPULATE_READ");
     }
@@ -286,6 +292,10 @@ fn a_listener_that_panics_gives_its_place_back() {
 
 #[test]
 fn without_a_listener_a_notice_of_our_memory_is_noted_and_others_kill() {
+    if inject::is_emulated() {
+        testing::skip!("qemu-user loses what comes with a signal that a program sends");
+    }
+    let _alone = child::alone();
     let signal = |code, ours: bool, times| {
         child::run(|| {
             // SAFETY: a valid signal.

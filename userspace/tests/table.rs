@@ -67,6 +67,7 @@ fn entries() -> &'static [Entry] {
 
 #[test]
 fn a_foreign_table_counts_while_it_is_registered() {
+    let _alone = child::alone();
     let run = |registered: bool, kept: bool| {
         child::run(|| {
             seaworthy::install().unwrap();
@@ -105,6 +106,7 @@ fn a_table_that_is_wrong_is_refused() {
 
 #[test]
 fn there_is_room_for_many_tables_but_not_for_all() {
+    let _alone = child::alone();
     let mut kept = Vec::new();
     let full = loop {
         // SAFETY: the entry describes the load.

@@ -4,10 +4,18 @@ use std::io::{self, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitStatus;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A memory error with SIGBUS blocked makes qemu-user spin for ever.
 const LIMIT: Duration = Duration::from_secs(20);
+
+/// One test of a program at a time. A child has a copy of every lock, held or not, but not the
+/// thread that would release it; so while one test forks, no other may be inside of this crate.
+pub(crate) fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// How a child ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

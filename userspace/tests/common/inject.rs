@@ -38,11 +38,14 @@ pub(crate) fn hwpoison(pages: &Pages, index: usize) -> Result<(), String> {
     ))
 }
 
-/// Whether [`hwpoison`] would work. Loses no page: a page that was never written cannot be poisoned,
-/// but the answer tells a kernel that could from one that cannot.
+/// Whether [`hwpoison`] would work. Loses no page.
 pub(crate) fn can_hwpoison() -> Result<(), String> {
     if is_emulated() {
         return Err("qemu-user ignores MADV_HWPOISON".to_owned());
+    }
+    // SAFETY: takes nothing.
+    if unsafe { libc::geteuid() } != 0 {
+        return Err("only root may poison memory (MADV_HWPOISON)".to_owned());
     }
     // SAFETY: an empty range: nothing is poisoned.
     if unsafe { libc::madvise(page() as *mut _, 0, libc::MADV_HWPOISON) } == 0 {
