@@ -47,6 +47,8 @@ mod routines;
 mod single;
 
 pub use arch::Features;
+#[cfg(all(target_arch = "aarch64", not(miri)))]
+pub use arch::{copy_mc_page_tags, copy_mc_tags};
 pub use compose::{checksum_mc, find_byte_mc, strncpy_from_user};
 pub use outcome::Incomplete;
 pub use routines::{PAGE_SIZE, Routines};

@@ -9,8 +9,8 @@ mod support;
 
 use std::collections::BTreeMap;
 
-use seaworthy_copy::Routines;
-use seaworthy_copy::extable::{Direction, Kind};
+use copy::Routines;
+use copy::extable::{Direction, Kind};
 
 use decode::{Decoded, accesses};
 use support::code::code;
@@ -103,6 +103,39 @@ fn the_fault_free_code_is_the_plain_code() {
                 variant.name()
             );
             assert!(plain_code.len() < covered_code.len());
+        }
+    }
+}
+
+/// Loads and stores of user memory, and no others, have the privilege of user mode.
+#[cfg(target_arch = "aarch64")]
+#[test]
+fn user_memory_is_accessed_with_the_privilege_of_user_mode() {
+    use decode::aarch64::{UserSides, user_sides};
+    for (name, routine, address) in routines() {
+        let expected = UserSides {
+            loads: routine == "copy_from_user",
+            stores: routine == "copy_to_user" || routine == "clear_user",
+        };
+        for (access, sides) in user_sides(code(address)) {
+            let expected = match access.access {
+                Decoded::Single {
+                    direction: Direction::Load,
+                    ..
+                } => UserSides {
+                    stores: false,
+                    ..expected
+                },
+                Decoded::Single {
+                    direction: Direction::Store,
+                    ..
+                } => UserSides {
+                    loads: false,
+                    ..expected
+                },
+                Decoded::Copy { .. } => expected,
+            };
+            assert_eq!(sides, expected, "{name}: {access:?}");
         }
     }
 }

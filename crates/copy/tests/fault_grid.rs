@@ -5,15 +5,15 @@
 
 mod support;
 
-use seaworthy_copy::extable::Side;
+use copy::extable::Side;
 
+use support::distinct;
 use support::grid::{Bench, Copy, Grid};
-use support::runnable;
 
 fn copies(failing: Side) {
     let grid = Grid::new();
-    for routines in runnable() {
-        for copy in Copy::ALL {
+    for copy in Copy::ALL {
+        for routines in distinct(copy.name()) {
             let mut bench = Bench::new();
             bench.copies(&grid, routines, copy, failing);
             println!(
@@ -37,9 +37,27 @@ fn copies_stop_exactly_where_the_destination_fails() {
 }
 
 #[test]
+fn where_the_address_is_known_no_copy_fails_twice() {
+    let grid = Grid::sparse();
+    for copy in Copy::ALL {
+        for routines in distinct(copy.name()) {
+            for failing in [Side::Source, Side::Destination] {
+                let mut bench = Bench::new();
+                bench.session.tell_address(true);
+                bench.copies(&grid, routines, copy, failing);
+                bench.session.tell_address(false);
+                let context = (routines.name(), copy, failing);
+                assert!(bench.failures > 0, "{context:?}");
+                assert_eq!(bench.repeated, 0, "{context:?}");
+            }
+        }
+    }
+}
+
+#[test]
 fn fills_stop_exactly_where_memory_fails() {
     let grid = Grid::new();
-    for routines in runnable() {
+    for routines in distinct("fill_mc") {
         Bench::new().fills(&grid, routines);
     }
 }
@@ -47,14 +65,14 @@ fn fills_stop_exactly_where_memory_fails() {
 #[test]
 fn searches_end_exactly_where_memory_fails() {
     let grid = Grid::new();
-    for routines in runnable() {
+    for routines in distinct("compare_mc") {
         Bench::new().searches(&grid, routines);
     }
 }
 
 #[test]
 fn pages_fail_whole() {
-    for routines in runnable() {
+    for routines in distinct("copy_mc_page") {
         Bench::new().page_copies(routines);
     }
 }

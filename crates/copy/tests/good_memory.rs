@@ -2,9 +2,8 @@
 //! touched beside the ranges. Runs under Miri too, on the generic routines.
 #![expect(unsafe_code, reason = "the routines take raw pointers")]
 
+use copy::{PAGE_SIZE, Routines};
 use proptest::prelude::*;
-use seaworthy_copy as copy;
-use seaworthy_copy::{PAGE_SIZE, Routines};
 
 /// Bytes before and after every range, which nobody may change.
 const GUARD: usize = 64;

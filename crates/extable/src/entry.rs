@@ -95,7 +95,7 @@ impl Entry {
     /// Makes this entry, where it lies now, name `instruction` and `fixup` (addresses).
     ///
     /// For code that is generated at run time, and for tests; compiled code uses
-    /// [`entry!`](crate::entry).
+    /// [`entry!`](macro@crate::entry).
     ///
     /// # Errors
     ///

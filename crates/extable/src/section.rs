@@ -13,7 +13,6 @@ pub const SECTION: &str = "seaworthy_extable";
 /// is an encoded [`Access`](crate::Access); all but the kind are string literals.
 ///
 /// ```
-/// # use seaworthy_extable as extable;
 /// let text = extable::entry!("2b", "3f", KernelAccess, "0x3e0");
 /// assert!(text.contains(extable::SECTION));
 /// ```
@@ -48,7 +47,6 @@ macro_rules! entry {
 /// compiled, in link order, which need not be sorted.
 ///
 /// ```
-/// # use seaworthy_extable as extable;
 /// extable::section!(
 ///     /// The entries of this program.
 ///     fn entries

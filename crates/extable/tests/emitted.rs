@@ -4,8 +4,7 @@
 
 use core::arch::{asm, global_asm};
 
-use seaworthy_extable as extable;
-use seaworthy_extable::{Abort, Cause, Kind, Table, sort};
+use extable::{Abort, Cause, Kind, Table, sort};
 
 extable::section!(
     /// The entries of this test.

@@ -2,11 +2,11 @@
 
 use std::sync::Mutex;
 
-use proptest::prelude::*;
-use seaworthy_extable::{
+use extable::{
     Abort, Access, Cause, Direction, Entry, Fixup, Full, Kind, Malformed, OutOfReach, Table,
     Tables, sort,
 };
+use proptest::prelude::*;
 
 const KINDS: [Kind; 3] = [Kind::USER_ACCESS, Kind::KERNEL_ACCESS, Kind::USER_COPY];
 

@@ -6,12 +6,16 @@
 //!
 //! Miri interprets no assembly, so it gets the generic module too.
 
-#[cfg(any(miri, not(target_arch = "x86_64")))]
+#[cfg(all(target_arch = "aarch64", not(miri)))]
+mod aarch64;
+#[cfg(any(miri, not(any(target_arch = "aarch64", target_arch = "x86_64"))))]
 mod generic;
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 mod x86_64;
 
-#[cfg(any(miri, not(target_arch = "x86_64")))]
+#[cfg(all(target_arch = "aarch64", not(miri)))]
+pub use aarch64::*;
+#[cfg(any(miri, not(any(target_arch = "aarch64", target_arch = "x86_64"))))]
 pub use generic::*;
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 pub use x86_64::*;

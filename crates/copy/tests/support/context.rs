@@ -1,6 +1,6 @@
 //! The interrupted registers in a signal frame.
 
-use seaworthy_copy::extable::{Registers, registers};
+use copy::extable::{Registers, registers};
 
 /// A `ucontext` during its signal.
 pub struct Context<'a>(&'a mut libc::ucontext_t);
@@ -71,7 +71,7 @@ impl Context<'_> {
         self.0.uc_mcontext.pc as usize
     }
 
-    /// qemu-user puts no syndrome in the frame, so the tests live without.
+    /// qemu-user puts no syndrome in the frame, so the tests do without it everywhere.
     pub fn write(&self) -> Option<bool> {
         None
     }

@@ -2,9 +2,9 @@
 
 use std::collections::HashSet;
 
-use seaworthy_copy::Incomplete;
-use seaworthy_copy::Routines;
-use seaworthy_copy::extable::{Cause, Side};
+use copy::Incomplete;
+use copy::Routines;
+use copy::extable::{Cause, Side};
 
 use super::pages::{Pages, State};
 use super::{PAGE, Session};
@@ -26,6 +26,14 @@ pub enum Copy {
 
 impl Copy {
     pub const ALL: [Self; 3] = [Self::Mc, Self::FromUser, Self::ToUser];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Mc => "memcpy_mc",
+            Self::FromUser => "copy_from_user",
+            Self::ToUser => "copy_to_user",
+        }
+    }
 
     pub fn run(
         self,
@@ -154,6 +162,7 @@ impl Bench {
         let mut source = Pages::new(PAGES);
         source.fill(|offset| (offset as u8).wrapping_mul(31) ^ (offset >> 8) as u8);
         let destination = Pages::new(PAGES);
+        session.writes_go_to(destination.at(0).addr()..destination.at(PAGES * PAGE).addr());
         Self {
             session,
             source,
@@ -277,14 +286,13 @@ impl Bench {
                 let sent = self.source.bytes(from + begin - to, arrived.len());
                 assert!(arrived == sent, "{}: wrong bytes", context());
             }
-            let outside = bytes[..begin - part.start]
-                .iter()
-                .chain(&bytes[end - part.start..]);
-            assert!(
-                outside.copied().all(|byte| byte == UNTOUCHED),
-                "{}: stray write",
-                context()
-            );
+            for outside in [&bytes[..begin - part.start], &bytes[end - part.start..]] {
+                assert!(
+                    outside == &[UNTOUCHED; PAGE][..outside.len()],
+                    "{}: stray write",
+                    context()
+                );
+            }
         }
     }
 
@@ -330,16 +338,12 @@ impl Bench {
         assert_eq!(copied, expected, "{}", context());
         self.count(size > readable, &context);
         for part in self.destination.accessible(around) {
+            let mut wanted = [UNTOUCHED; PAGE];
+            let begin = to.clamp(part.start, part.end);
+            let end = (to + expected).clamp(part.start, part.end);
+            wanted[begin - part.start..end - part.start].fill(value);
             let bytes = self.destination.bytes(part.start, part.len());
-            for (index, &byte) in bytes.iter().enumerate() {
-                let inside = (to..to + expected).contains(&(part.start + index));
-                assert_eq!(
-                    byte,
-                    if inside { value } else { UNTOUCHED },
-                    "{}",
-                    context()
-                );
-            }
+            assert!(bytes == &wanted[..part.len()], "{}: wrong bytes", context());
         }
     }
 

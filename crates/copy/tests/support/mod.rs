@@ -15,11 +15,12 @@ mod context;
 pub mod grid;
 pub mod pages;
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use seaworthy_copy::extable::{self, Abort, Cause, Entry, Kind, Table};
-use seaworthy_copy::{Features, Routines};
+use copy::extable::{self, Abort, Access, Cause, Entry, Kind, Registers, Table};
+use copy::{Features, Routines};
 
 use context::Context;
 
@@ -36,11 +37,20 @@ pub fn runnable() -> impl Iterator<Item = &'static Routines> {
         .filter(move |routines| features.contains(routines.requires()))
 }
 
+/// Those of them whose routine of this name no earlier one has: several may share one.
+pub fn distinct(name: &str) -> Vec<&'static Routines> {
+    let address = |variant: &Routines| variant.code().find(|&(known, _)| known == name).unwrap().1;
+    let mut seen = HashSet::new();
+    runnable()
+        .filter(|variant| seen.insert(address(variant)))
+        .collect()
+}
+
 /// The table of this program, sorted in a copy.
 pub fn table() -> &'static Table<'static> {
     static TABLE: OnceLock<Table<'static>> = OnceLock::new();
     TABLE.get_or_init(|| {
-        let linked = seaworthy_copy::entries().unwrap();
+        let linked = copy::entries().unwrap();
         let copy: Vec<Entry> = linked
             .iter()
             .map(|entry| Entry::from_bytes(entry.to_bytes()))
@@ -65,6 +75,14 @@ static SPOIL: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
 static SPOIL_ARMED: AtomicBool = AtomicBool::new(false);
 
 static DIRECTION_HIDDEN: AtomicBool = AtomicBool::new(false);
+
+static FAULTS_ARE_MEMORY_ERRORS: AtomicBool = AtomicBool::new(false);
+
+static ADDRESS_TOLD: AtomicBool = AtomicBool::new(false);
+
+/// Bounds of the memory in which a failing access must have been a write, where the frame does
+/// not tell.
+static WRITTEN: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
 
 /// Exclusive use of the handler's records; tests of one program run on several threads.
 pub struct Session(#[expect(dead_code, reason = "held, not read")] MutexGuard<'static, ()>);
@@ -93,9 +111,26 @@ impl Session {
         SPOIL_ARMED.store(true, Relaxed);
     }
 
+    /// Tells the handler which memory is only written, for frames without a syndrome (qemu-user).
+    pub fn writes_go_to(&self, memory: std::ops::Range<usize>) {
+        WRITTEN[0].store(memory.start, Relaxed);
+        WRITTEN[1].store(memory.end, Relaxed);
+    }
+
     /// Makes the handler forget whether an access was a write, until told otherwise.
     pub fn hide_direction(&self, hide: bool) {
         DIRECTION_HIDDEN.store(hide, Relaxed);
+    }
+
+    /// Makes the handler trust the address of a signal, as an abort handler trusts FAR. Off at
+    /// first, because the signal for poison has only the address of a page.
+    pub fn tell_address(&self, tell: bool) {
+        ADDRESS_TOLD.store(tell, Relaxed);
+    }
+
+    /// Makes the handler take faults for memory errors: they can strike stores alone.
+    pub fn faults_are_memory_errors(&self, are: bool) {
+        FAULTS_ARE_MEMORY_ERRORS.store(are, Relaxed);
     }
 
     /// How many signals struck since [`begin`](Self::begin).
@@ -125,7 +160,7 @@ fn install() {
 }
 
 /// Applies the fixup; without one, lets the signal kill as it would have without us.
-extern "C" fn handler(signal: i32, _: *const libc::siginfo_t, context: *mut libc::c_void) {
+extern "C" fn handler(signal: i32, info: *const libc::siginfo_t, context: *mut libc::c_void) {
     // SAFETY: the kernel hands the handler a pointer to the interrupted context.
     let mut context = unsafe { Context::new(context) };
     let count = SIGNALS.fetch_add(1, Relaxed);
@@ -136,13 +171,22 @@ extern "C" fn handler(signal: i32, _: *const libc::siginfo_t, context: *mut libc
     if SPOIL_ARMED.swap(false, Relaxed) {
         pages::spoil(SPOIL[0].load(Relaxed), SPOIL[1].load(Relaxed));
     }
-    let cause = if signal == libc::SIGBUS {
+    let cause = if signal == libc::SIGBUS || FAULTS_ARE_MEMORY_ERRORS.load(Relaxed) {
         Cause::MemoryError
     } else {
         Cause::Fault
     };
+    // SAFETY: the kernel hands the handler a pointer to what it says of the signal.
+    let info = unsafe { &*info };
+    // SAFETY: both signals that the handler is for have an address.
+    let address = unsafe { info.si_addr() }.addr();
+    // A CPU names no byte before the access; qemu-user, which rounds it to what it loads, may.
+    let address = address.max(first_byte(pc, &context));
+    let written = WRITTEN[0].load(Relaxed)..WRITTEN[1].load(Relaxed);
+    let write = context.write().unwrap_or(written.contains(&address));
     let abort = Abort {
-        write: context.write().filter(|_| !DIRECTION_HIDDEN.load(Relaxed)),
+        write: (!DIRECTION_HIDDEN.load(Relaxed)).then_some(write),
+        address: ADDRESS_TOLD.load(Relaxed).then_some(address),
         ..Abort::new(cause, LOG2_PAGE)
     };
     match table().find(pc, &abort) {
@@ -151,6 +195,20 @@ extern "C" fn handler(signal: i32, _: *const libc::siginfo_t, context: *mut libc
             // SAFETY: the default action is always valid; the access then repeats and kills.
             unsafe { libc::signal(signal, libc::SIG_DFL) };
         }
+    }
+}
+
+/// Where the access at `pc` begins; 0 if its entry does not say.
+fn first_byte(pc: usize, context: &Context<'_>) -> usize {
+    match table().covering(pc).and_then(|entry| entry.access()) {
+        Some(Access::Single {
+            base: Some(base),
+            offset,
+            ..
+        }) => context
+            .general(base)
+            .wrapping_add_signed(isize::from(offset)),
+        _ => 0,
     }
 }
 

@@ -15,6 +15,8 @@ pub enum State {
     Failing,
     /// SIGSEGV: a fault.
     Forbidden,
+    /// The same for stores only.
+    ReadOnly,
 }
 
 /// Consecutive pages of shared memory. What was written to a page is still there when it has
@@ -63,6 +65,16 @@ impl Pages {
                     place,
                     1,
                     libc::PROT_NONE,
+                    libc::MAP_FIXED,
+                    self.file,
+                    offset,
+                );
+            }
+            State::ReadOnly => {
+                map(
+                    place,
+                    1,
+                    libc::PROT_READ,
                     libc::MAP_FIXED,
                     self.file,
                     offset,

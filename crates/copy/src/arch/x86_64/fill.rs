@@ -1,14 +1,16 @@
-//! Filling memory with one byte value, through general registers.
+//! Filling memory with one byte value, through general registers or vectors of 16 bytes.
 
 use super::access::covered;
 use crate::outcome::Outcome;
 
 /// INPUTS rdi destination, rsi value (0 to 255), rdx length. OUTPUTS rax bytes not filled, rdx
-/// report. CLOBBERS rcx, rsi, rdi, r8 to r11, flags.
+/// report. CLOBBERS rcx, rsi, rdi, r8 to r11, flags, and what `$wide` says.
+///
+/// `$wide` may fill any number of bytes from the start; what it leaves the rest fills.
 macro_rules! fill_routine {
-    ($name:ident, $kind:ident) => {
+    ($name:ident, $kind:ident, $wide:ident) => {
         #[unsafe(naked)]
-        pub(super) unsafe extern "C" fn $name(
+        pub(in crate::arch) unsafe extern "C" fn $name(
             destination: *mut u8,
             value: usize,
             length: usize,
@@ -26,6 +28,7 @@ macro_rules! fill_routine {
                 "jb 30f",
                 "cmp rdx, 512",
                 "jae 40f",
+                $wide!(),
                 "20: cmp rdx, 32",
                 "jbe 21f",
                 "st 7, 0, 3, mov [rdi], rax",
@@ -81,5 +84,42 @@ macro_rules! fill_routine {
     };
 }
 
-fill_routine!(fill_mc, KernelAccess);
-fill_routine!(clear_user, UserAccess);
+macro_rules! nothing_wide {
+    () => {
+        ""
+    };
+}
+
+/// 64 bytes a turn while more than 64 are left. CLOBBERS xmm0.
+macro_rules! wide_stores {
+    () => {
+        "
+        cmp rdx, 64
+        jbe 20f
+        movq xmm0, rax
+        punpcklqdq xmm0, xmm0
+    24:
+        st 7, 0, 4, movups [rdi], xmm0
+        st 7, 16, 4, movups [rdi + 16], xmm0
+        st 7, 32, 4, movups [rdi + 32], xmm0
+        st 7, 48, 4, movups [rdi + 48], xmm0
+        add rdi, 64
+        sub rdx, 64
+        cmp rdx, 64
+        ja 24b
+        "
+    };
+}
+
+macro_rules! fill_routines {
+    ($module:ident, $wide:ident) => {
+        pub(super) mod $module {
+            use super::*;
+            fill_routine!(fill_mc, KernelAccess, $wide);
+            fill_routine!(clear_user, UserAccess, $wide);
+        }
+    };
+}
+
+fill_routines!(general, nothing_wide);
+fill_routines!(vector, wide_stores);

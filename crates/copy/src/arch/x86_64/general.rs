@@ -158,65 +158,67 @@ macro_rules! general_routine {
     };
 }
 
-macro_rules! general_routines {
-    ($module:ident, $text:ident, $arguments:literal) => {
-        pub(super) mod $module {
-            use super::*;
-            general_routine!(memcpy, plain, $text, $arguments);
-            general_routine!(memcpy_mc, mc, $text, $arguments);
-            general_routine!(copy_from_user, from_user, $text, $arguments);
-            general_routine!(copy_to_user, to_user, $text, $arguments);
-        }
-    };
-}
-
-general_routines!(fragile, fragile_copy, "");
-general_routines!(general, general_copy, " 512");
-
 /// A page by `rep movsb`.
-macro_rules! page_routine {
-    ($name:ident, $flavour:ident) => {
-        #[unsafe(naked)]
-        pub(super) unsafe extern "C" fn $name(destination: *mut u8, source: *const u8) -> Outcome {
-            core::arch::naked_asm!(
-                copy_accesses!($flavour),
-                "endbr64",
-                "lea r9, [rdi + 4096]",
-                "mov ecx, 4096",
-                "movs",
-                "xor eax, eax",
-                "ret",
-                copy_landing_pads!($flavour, ""),
-            )
-        }
+macro_rules! general_page {
+    () => {
+        "
+        lea r9, [rdi + 4096]
+        mov ecx, 4096
+        movs
+        xor eax, eax
+        ret
+        "
     };
 }
 
 /// A page by 8-byte loads, see [`fragile_copy`].
-macro_rules! fragile_page_routine {
-    ($name:ident, $flavour:ident) => {
+macro_rules! fragile_page {
+    () => {
+        "
+        lea r9, [rdi + 4096]
+    20:
+        ld 6, 0, 3, mov rax, [rsi]
+        st 7, 0, 3, mov [rdi], rax
+        add rsi, 8
+        add rdi, 8
+        cmp rdi, r9
+        jb 20b
+        xor eax, eax
+        ret
+        "
+    };
+}
+
+macro_rules! page_routine {
+    ($name:ident, $flavour:ident, $text:ident) => {
         #[unsafe(naked)]
-        pub(super) unsafe extern "C" fn $name(destination: *mut u8, source: *const u8) -> Outcome {
+        pub(in crate::arch) unsafe extern "C" fn $name(
+            destination: *mut u8,
+            source: *const u8,
+        ) -> Outcome {
             core::arch::naked_asm!(
                 copy_accesses!($flavour),
                 "endbr64",
-                "lea r9, [rdi + 4096]",
-                "20:",
-                "ld 6, 0, 3, mov rax, [rsi]",
-                "st 7, 0, 3, mov [rdi], rax",
-                "add rsi, 8",
-                "add rdi, 8",
-                "cmp rdi, r9",
-                "jb 20b",
-                "xor eax, eax",
-                "ret",
+                $text!(),
                 copy_landing_pads!($flavour, ""),
             )
         }
     };
 }
 
-page_routine!(copy_page, plain);
-page_routine!(copy_mc_page, mc);
-fragile_page_routine!(fragile_copy_page, plain);
-fragile_page_routine!(fragile_copy_mc_page, mc);
+macro_rules! general_routines {
+    ($module:ident, $copy:ident, $arguments:literal, $page:ident) => {
+        pub(super) mod $module {
+            use super::*;
+            general_routine!(memcpy, plain, $copy, $arguments);
+            general_routine!(memcpy_mc, mc, $copy, $arguments);
+            general_routine!(copy_from_user, from_user, $copy, $arguments);
+            general_routine!(copy_to_user, to_user, $copy, $arguments);
+            page_routine!(copy_page, plain, $page);
+            page_routine!(copy_mc_page, mc, $page);
+        }
+    };
+}
+
+general_routines!(fragile, fragile_copy, "", fragile_page);
+general_routines!(general, general_copy, " 512", general_page);

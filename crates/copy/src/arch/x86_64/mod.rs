@@ -10,17 +10,38 @@ mod vector;
 
 pub use features::Features;
 
-use crate::routines::Routines;
+use crate::routines::{
+    CompareRoutine, CopyRoutine, FillRoutine, PageRoutine, Routines, ZeroRoutine,
+};
 
-/// Fills and searches need no vector registers to keep up with memory, so all variants share them.
+/// What has no copies: fills, a comparison, a search.
+struct Others {
+    fills: [FillRoutine; 2],
+    compare_mc: CompareRoutine,
+    is_zero_mc: ZeroRoutine,
+}
+
+const GENERAL: Others = Others {
+    fills: [fill::general::fill_mc, fill::general::clear_user],
+    compare_mc: search::general::compare_mc,
+    is_zero_mc: search::general::is_zero_mc,
+};
+
+/// Vectors of 16 bytes serve all that may use vectors: these are limited by their loads or stores.
+const VECTOR: Others = Others {
+    fills: [fill::vector::fill_mc, fill::vector::clear_user],
+    compare_mc: search::vector::compare_mc,
+    is_zero_mc: search::vector::is_zero_mc,
+};
+
 const fn variant(
     name: &'static str,
     requires: Features,
-    copies: [crate::routines::CopyRoutine; 4],
-    pages: [crate::routines::PageRoutine; 2],
+    [memcpy, memcpy_mc, copy_from_user, copy_to_user]: [CopyRoutine; 4],
+    [copy_page, copy_mc_page]: [PageRoutine; 2],
+    others: Others,
 ) -> Routines {
-    let [memcpy, memcpy_mc, copy_from_user, copy_to_user] = copies;
-    let [copy_page, copy_mc_page] = pages;
+    let [fill_mc, clear_user] = others.fills;
     Routines {
         name,
         requires,
@@ -30,36 +51,36 @@ const fn variant(
         copy_to_user,
         copy_page,
         copy_mc_page,
-        fill_mc: fill::fill_mc,
-        clear_user: fill::clear_user,
-        compare_mc: search::compare_mc,
-        is_zero_mc: search::is_zero_mc,
+        fill_mc,
+        clear_user,
+        compare_mc: others.compare_mc,
+        is_zero_mc: others.is_zero_mc,
     }
 }
 
-macro_rules! copies {
-    ($module:path) => {{
-        use $module::{copy_from_user, copy_to_user, memcpy, memcpy_mc};
-        [memcpy, memcpy_mc, copy_from_user, copy_to_user]
+/// A variant whose copies are in one module.
+macro_rules! variant_of {
+    ($name:literal, $requires:ident, $module:path, $others:ident) => {{
+        use $module as copies;
+        variant(
+            $name,
+            Features::$requires,
+            [
+                copies::memcpy,
+                copies::memcpy_mc,
+                copies::copy_from_user,
+                copies::copy_to_user,
+            ],
+            [copies::copy_page, copies::copy_mc_page],
+            $others,
+        )
     }};
 }
 
 pub(crate) static VARIANTS: &[Routines] = &[
-    variant(
-        "fragile",
-        Features::NONE,
-        copies!(general::fragile),
-        [general::fragile_copy_page, general::fragile_copy_mc_page],
-    ),
-    variant(
-        "general",
-        Features::FAST_STRINGS,
-        copies!(general::general),
-        PAGES,
-    ),
-    variant("sse2", Features::SSE2, copies!(vector::sse2), PAGES),
-    variant("avx", Features::AVX, copies!(vector::avx), PAGES),
-    variant("avx512", Features::AVX512, copies!(vector::avx512), PAGES),
+    variant_of!("fragile", NONE, general::fragile, GENERAL),
+    variant_of!("general", FAST_STRINGS, general::general, GENERAL),
+    variant_of!("sse2", SSE2, vector::sse2, VECTOR),
+    variant_of!("avx", AVX, vector::avx, VECTOR),
+    variant_of!("avx512", AVX512, vector::avx512, VECTOR),
 ];
-
-const PAGES: [crate::routines::PageRoutine; 2] = [general::copy_page, general::copy_mc_page];

@@ -7,28 +7,16 @@
 use super::access::{copy_accesses, copy_landing_pads, covered, uncovered};
 use crate::outcome::Outcome;
 
-/// The text of a copy by vectors of `1 << log2` bytes.
+/// What copies and page copies have in common.
 ///
-/// INPUTS rdi destination, rsi source, rdx length. OUTPUTS rax bytes not copied, rdx report.
-/// CLOBBERS rcx, rsi, rdi, r8 to r11, flags, the vector registers `n0` to `n7`.
-///
-/// `mov` and `r` move a whole vector, `mov32` and `mov16` 32 bytes in `ymm` and 16 in `xmm`;
-/// from `rep` bytes on `rep movsb` does all.
 /// `$leave` is `vzeroupper` where the registers have legacy upper halves.
-macro_rules! vector_copy {
+macro_rules! vector_steps {
     ($leave:literal) => {
         concat!(
             ".macro done\n",
             "xor eax, eax\n",
             $leave,
             "ret\n",
-            ".endm\n",
-            // One access at each end covers its width to twice that.
-            ".macro ends log2, mov, ra, rb\n",
-            "ld 6, 0, \\log2, \\mov \\ra, [rsi]\n",
-            "ld 8, -(1 << \\log2), \\log2, \\mov \\rb, [r8 - (1 << \\log2)]\n",
-            "st 7, 0, \\log2, \\mov [rdi], \\ra\n",
-            "st 9, -(1 << \\log2), \\log2, \\mov [r9 - (1 << \\log2)], \\rb\n",
             ".endm\n",
             // Four consecutive vectors at once, `at` bytes from `source` and `destination`.
             ".macro ld4 log2, mov, number, base, at, ra, rb, rc, rd\n",
@@ -43,8 +31,28 @@ macro_rules! vector_copy {
             "st \\number, \\at + (2 << \\log2), \\log2, \\mov [\\base + (\\at) + (2 << \\log2)], \\rc\n",
             "st \\number, \\at + (3 << \\log2), \\log2, \\mov [\\base + (\\at) + (3 << \\log2)], \\rd\n",
             ".endm\n",
+        )
+    };
+}
+
+/// The text of a copy by vectors of `1 << log2` bytes.
+///
+/// INPUTS rdi destination, rsi source, rdx length. OUTPUTS rax bytes not copied, rdx report.
+/// CLOBBERS rcx, rsi, rdi, r8 to r11, flags, the vector registers `n0` to `n7`.
+///
+/// `mov` and `r` move a whole vector, `mov32` and `mov16` 32 bytes in `ymm` and 16 in `xmm`;
+/// from `rep` bytes on `rep movsb` does all.
+macro_rules! vector_copy {
+    () => {
+        concat!(
+            // One access at each end covers its width to twice that.
+            ".macro ends log2, mov, ra, rb\n",
+            "ld 6, 0, \\log2, \\mov \\ra, [rsi]\n",
+            "ld 8, -(1 << \\log2), \\log2, \\mov \\rb, [r8 - (1 << \\log2)]\n",
+            "st 7, 0, \\log2, \\mov [rdi], \\ra\n",
+            "st 9, -(1 << \\log2), \\log2, \\mov [r9 - (1 << \\log2)], \\rb\n",
+            ".endm\n",
             ".macro vector_copy log2, mov, r, n0, n1, n2, n3, n4, n5, n6, n7, mov32, mov16, rep\n",
-            "endbr64\n",
             "lea r9, [rdi + rdx]\n",
             "lea r8, [rsi + rdx]\n",
             // Up to two vectors: the most frequent sizes take the fewest jumps.
@@ -164,7 +172,9 @@ macro_rules! vector_routine {
         ) -> Outcome {
             core::arch::naked_asm!(
                 copy_accesses!($flavour),
-                vector_copy!($leave),
+                vector_steps!($leave),
+                vector_copy!(),
+                "endbr64",
                 concat!("vector_copy ", $arguments),
                 copy_landing_pads!($flavour, $leave),
                 ".purgem done\n.purgem ends\n.purgem ld4\n.purgem st4\n.purgem vector_copy",
@@ -173,7 +183,46 @@ macro_rules! vector_routine {
     };
 }
 
-/// The four flavours of one vector width.
+/// The text of a page copy; parameters as of [`vector_copy`], and those it does not need.
+macro_rules! vector_page {
+    () => {
+        concat!(
+            ".macro vector_page log2, mov, r, n0, n1, n2, n3, rest:vararg\n",
+            "lea r9, [rdi + 4096]\n",
+            "20:\n",
+            "ld4 \\log2, \\mov, 6, rsi, 0, \\r\\n0, \\r\\n1, \\r\\n2, \\r\\n3\n",
+            "st4 \\log2, \\mov, 7, rdi, 0, \\r\\n0, \\r\\n1, \\r\\n2, \\r\\n3\n",
+            "add rsi, 4 << \\log2\n",
+            "add rdi, 4 << \\log2\n",
+            "cmp rdi, r9\n",
+            "jb 20b\n",
+            "done\n",
+            ".endm\n",
+        )
+    };
+}
+
+macro_rules! vector_page_routine {
+    ($name:ident, $flavour:ident, $leave:literal, $arguments:literal) => {
+        #[unsafe(naked)]
+        pub(in crate::arch) unsafe extern "C" fn $name(
+            destination: *mut u8,
+            source: *const u8,
+        ) -> Outcome {
+            core::arch::naked_asm!(
+                copy_accesses!($flavour),
+                vector_steps!($leave),
+                vector_page!(),
+                "endbr64",
+                concat!("vector_page ", $arguments),
+                copy_landing_pads!($flavour, $leave),
+                ".purgem done\n.purgem ld4\n.purgem st4\n.purgem vector_page",
+            )
+        }
+    };
+}
+
+/// All copies of one vector width.
 macro_rules! vector_routines {
     ($module:ident, $leave:literal, $arguments:literal) => {
         pub(super) mod $module {
@@ -182,6 +231,8 @@ macro_rules! vector_routines {
             vector_routine!(memcpy_mc, mc, $leave, $arguments);
             vector_routine!(copy_from_user, from_user, $leave, $arguments);
             vector_routine!(copy_to_user, to_user, $leave, $arguments);
+            vector_page_routine!(copy_page, plain, $leave, $arguments);
+            vector_page_routine!(copy_mc_page, mc, $leave, $arguments);
         }
     };
 }

@@ -4,10 +4,14 @@
     reason = "a module of a test program has no other crate to reach"
 )]
 
-use seaworthy_copy::extable::{Access, Direction, Reach};
+use copy::extable::{Access, Direction, Reach};
 
+#[cfg(target_arch = "aarch64")]
+pub mod aarch64;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
+#[cfg(target_arch = "aarch64")]
+pub use aarch64::accesses;
 #[cfg(target_arch = "x86_64")]
 pub use x86_64::accesses;
 

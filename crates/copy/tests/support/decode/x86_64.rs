@@ -1,9 +1,9 @@
 //! x86-64, by a disassembler that shares nothing with the assembler.
 
+use copy::extable::{Direction, Reach};
 use iced_x86::{
     Decoder, DecoderOptions, Instruction, InstructionInfoFactory, Mnemonic, OpAccess, Register,
 };
-use seaworthy_copy::extable::{Direction, Reach};
 
 use super::{Accessing, Decoded};
 
