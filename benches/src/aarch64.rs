@@ -16,7 +16,7 @@ use crate::report::{self, Row, Table, Target};
 use crate::rivals;
 use crate::routines::{self, places};
 use image::Image;
-use predict::{Analyser, CPUS};
+use predict::{Analyser, CPUS, REFERENCE};
 
 const ARCH: &str = "aarch64";
 const SIZES: [usize; 6] = [16, 64, 256, 1 << 10, 4 << 10, 64 << 10];
@@ -36,13 +36,16 @@ pub(crate) fn examine(rows: &mut Vec<Row>) -> Result<Vec<Table>> {
     progress::show(format_args!("building for arm64"));
     let image = Image::build()?;
     let mut tables = vec![count(&image, rows)?];
-    match Analyser::find() {
-        Some(analyser) => tables.push(predict(&image, &analyser, rows)?),
-        None => progress::note(format_args!(
+    let analysers = Analyser::installed();
+    for analyser in &analysers {
+        tables.push(predict(&image, analyser, rows)?);
+    }
+    if analysers.is_empty() {
+        progress::note(format_args!(
             "bytes per cycle on {}: not predicted, because there is no llvm-mca that knows them; \
-             install LLVM 19 or newer (Debian, Ubuntu: `apt install llvm-19`)",
+             install LLVM {REFERENCE} (Debian, Ubuntu: `apt install llvm-{REFERENCE}`)",
             CPUS.join(", ")
-        )),
+        ));
     }
     progress::clear();
     Ok(tables)
@@ -114,35 +117,41 @@ fn predict(image: &Image, analyser: &Analyser, rows: &mut Vec<Row>) -> Result<Ta
     }
     let mut table = Table::new(
         format!(
-            "arm64: bytes per cycle of the loop, predicted by {}",
-            analyser.name()
+            "arm64: bytes per cycle of the loop, predicted by llvm-mca of LLVM {}",
+            analyser.version
         ),
         header,
     );
+    let rival = rivals::LIBC_MEMCPY;
     let names = PREDICTED
         .iter()
         .flat_map(|routine| distinct(image, routine));
-    for name in names.chain([rivals::LIBC_MEMCPY.to_owned()]) {
-        let function = image
-            .function(&name)
-            .with_context(|| format!("no code of {name}"))?;
+    for name in names.chain([rival.to_owned()]) {
+        let function = image.function(&name);
+        let function = function.with_context(|| format!("no code of {name}"))?;
         let Some(found) = bulk_loop::find(&function.words) else {
+            progress::note(format_args!(
+                "{name}: no prediction, because it has no loop"
+            ));
             continue;
         };
         let mut line = vec![name.clone(), found.bytes.to_string()];
         for (index, cpu) in CPUS.into_iter().enumerate() {
+            let rate = analyser.bytes_per_cycle(&function.words, &found, cpu)?;
             let row = Row {
                 routine: name.clone(),
-                rival: rivals::LIBC_MEMCPY.to_owned(),
+                rival: rival.to_owned(),
                 arch: ARCH,
                 bytes: found.bytes,
-                bytes_per_cycle: Some(analyser.bytes_per_cycle(&function.words, &found, cpu)?),
+                bytes_per_cycle: Some(rate),
                 cpu: Some(cpu),
-                target: target(&name, index),
+                llvm: Some(analyser.version),
+                target: (analyser.version == REFERENCE)
+                    .then(|| target(&name, index))
+                    .flatten(),
                 ..Row::default()
             };
-            line.push(row.bytes_per_cycle.map(report::rate).unwrap_or_default());
-            line.push(row.verdict());
+            line.extend([report::rate(rate), row.verdict()]);
             rows.push(row);
         }
         table.push(line);

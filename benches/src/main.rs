@@ -208,18 +208,18 @@ fn hold(event: &Event, arena: &Arena, rows: &mut Vec<Row>) -> Result<Table> {
     Ok(table)
 }
 
-/// Measures how the best variant recovers from one failure.
+/// Measures how the library recovers from one failure.
 fn recover(failure: Failure, quick: bool, rows: &mut Vec<Row>) -> Result<Table> {
     const MOST_OVER_FLOOR: f64 = 1.15;
-    let variant = plan::best_variant();
+    let memory = seaworthy::install()?;
     let rounds = if quick { 2000 } else { 20_000 };
-    let latencies = recovery::measure(variant, failure, rounds)?;
+    let latencies = recovery::measure(memory, failure, rounds)?;
     let header = ["", "p10 ns", "p50 ns", "p99 ns", "ours over it", "target"];
     let mut table = Table::new(
         format!(
             "{}: recovery of memcpy_mc/{} at the first of {} bytes",
             failure.name(),
-            variant.name(),
+            memory.variant(),
             recovery::BYTES,
         ),
         header.map(String::from).to_vec(),
@@ -228,7 +228,7 @@ fn recover(failure: Failure, quick: bool, rows: &mut Vec<Row>) -> Result<Table> 
     for latency in &latencies {
         let concerned = latency.name == failure.floor();
         let row = Row {
-            routine: format!("memcpy_mc/{}, {}", variant.name(), failure.name()),
+            routine: format!("memcpy_mc/{}, {}", memory.variant(), failure.name()),
             rival: latency.name.to_owned(),
             arch: std::env::consts::ARCH,
             bytes: recovery::BYTES,

@@ -36,6 +36,9 @@ pub(crate) struct Row {
     pub(crate) bytes_per_cycle: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) cpu: Option<&'static str>,
+    /// The version of LLVM that predicts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) llvm: Option<u32>,
     #[serde(skip)]
     pub(crate) target: Option<Target>,
 }
