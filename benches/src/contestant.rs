@@ -38,6 +38,11 @@ impl Contestant {
         }
     }
 
+    /// Where its code starts.
+    pub(crate) fn address(&self) -> usize {
+        self.function.addr()
+    }
+
     /// Calls it once. Whether it says that it succeeded.
     pub(crate) fn call(&self, place: Place) -> bool {
         self.repeat(place, 1)
@@ -62,6 +67,11 @@ impl Contestant {
         let result = unsafe { repeat(self.function, first, second, third, calls.max(1)) };
         (self.succeeds)(result, place)
     }
+}
+
+/// Where the code of the loop starts that calls contestants.
+pub(crate) fn repeat_address() -> usize {
+    (repeat as *const ()).addr()
 }
 
 /// The arguments of every function that does `operation`. Fewer may be looked at.

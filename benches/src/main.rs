@@ -8,11 +8,13 @@
     reason = "the routines under test, their rivals and signal handlers work on raw memory"
 )]
 
+mod aarch64;
 mod contestant;
 mod guard;
 mod memory;
 mod plan;
 mod poison;
+mod probe;
 mod progress;
 mod race;
 mod recovery;
@@ -38,7 +40,7 @@ struct Options {
     /// Also write the results to this file, one JSON object a line
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Fewer sizes and rounds: under ten seconds
+    /// Fewer sizes and rounds, and nothing about arm64: under ten seconds
     #[arg(long)]
     quick: bool,
     /// Only these numbers of bytes, e.g. 16,4K,1M
@@ -50,33 +52,83 @@ struct Options {
     /// Only this variant, e.g. avx
     #[arg(long, value_name = "NAME")]
     variant: Option<String>,
+    /// Only one part; with any of the options above but --json, the default is `races`
+    #[arg(long)]
+    part: Option<Part>,
+    #[command(flatten)]
+    probe: Probe,
+}
+
+/// What the run under an emulator is asked.
+#[derive(clap::Args)]
+struct Probe {
+    /// Print where the code of each contestant starts
+    #[arg(long, hide = true)]
+    addresses: bool,
+    /// Call one contestant once at each place
+    #[arg(long, hide = true, requires = "at")]
+    call: Option<String>,
+    #[arg(long, hide = true, value_delimiter = ',', value_parser = probe::parse_place)]
+    at: Vec<(usize, Alignment)>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    /// Copies that succeed, beside their rivals
+    Races,
+    /// Copies that fail
+    Recovery,
+    /// The arm64 routines: instruction counts and predictions
+    Aarch64,
 }
 
 fn main() -> Result<()> {
     let options = Options::parse();
+    if options.probe.addresses {
+        probe::addresses();
+        return Ok(());
+    }
+    if let Some(name) = &options.probe.call {
+        return probe::call(name, &options.probe.at);
+    }
     let wish = Wish {
         quick: options.quick,
         sizes: options.sizes,
         routine: options.routine,
         variant: options.variant,
     };
+    let parts: &[Part] = match options.part {
+        Some(part) => &[part],
+        None if wish.is_particular() => &[Part::Races],
+        None if wish.quick => &[Part::Races, Part::Recovery],
+        None => &[Part::Races, Part::Recovery, Part::Aarch64],
+    };
     let events = plan::events(&wish);
     ensure!(!events.is_empty(), "{}", nothing_to_do(&wish));
 
     let mut rows = Vec::new();
     let mut tables = Vec::new();
-    let largest = events.iter().flat_map(|event| &event.sizes).max();
-    let arena = Arena::new(largest.copied().unwrap_or(0))?;
-    for event in &events {
-        tables.push(hold(event, &arena, &mut rows)?);
+    if parts.contains(&Part::Races) {
+        let largest = events.iter().flat_map(|event| &event.sizes).max();
+        let arena = Arena::new(largest.copied().unwrap_or(0))?;
+        for event in &events {
+            tables.push(hold(event, &arena, &mut rows)?);
+        }
     }
-    for failure in [Failure::PoisonedPage, Failure::TruncatedFile] {
-        match recover(failure, &wish, &mut rows) {
-            Ok(table) => tables.push(table),
-            Err(error) => progress::note(format_args!(
-                "recovery from a {}: not measured: {error:#}",
-                failure.name()
-            )),
+    if parts.contains(&Part::Recovery) {
+        for failure in [Failure::PoisonedPage, Failure::TruncatedFile] {
+            match recover(failure, wish.quick, &mut rows) {
+                Ok(table) => tables.push(table),
+                Err(error) => {
+                    not_measured(format_args!("recovery from a {}", failure.name()), &error);
+                }
+            }
+        }
+    }
+    if parts.contains(&Part::Aarch64) {
+        match aarch64::examine(&mut rows) {
+            Ok(more) => tables.extend(more),
+            Err(error) => not_measured(format_args!("arm64"), &error),
         }
     }
 
@@ -89,6 +141,11 @@ fn main() -> Result<()> {
         println!("{} rows in {}", rows.len(), file.display());
     }
     Ok(())
+}
+
+/// Says that a part cannot be had on this machine, which is no failure of the others.
+fn not_measured(what: std::fmt::Arguments<'_>, error: &anyhow::Error) {
+    progress::note(format_args!("{what}: not measured: {error:#}"));
 }
 
 fn nothing_to_do(wish: &Wish) -> String {
@@ -113,15 +170,7 @@ fn hold(event: &Event, arena: &Arena, rows: &mut Vec<Row>) -> Result<Table> {
     header.push("target".into());
     let title = format!("{}: its time over that of", ours.name);
     let mut table = Table::new(title, header);
-    let alignments: &[Alignment] = match event.routine.only {
-        Some(_) => &[Alignment::Page],
-        None => &[Alignment::Line, Alignment::None],
-    };
-    let sizes = &event.sizes;
-    let places = alignments
-        .iter()
-        .flat_map(|&a| sizes.iter().map(move |&size| (a, size)));
-    for (alignment, bytes) in places {
+    for (bytes, alignment) in routines::places(event.routine, &event.sizes) {
         progress::show(format_args!(
             "{}, {} bytes",
             ours.name,
@@ -132,7 +181,7 @@ fn hold(event: &Event, arena: &Arena, rows: &mut Vec<Row>) -> Result<Table> {
         let misaligned = alignment == Alignment::None;
         let mut line = vec![
             report::bytes(bytes),
-            if misaligned { "misaligned" } else { "aligned" }.into(),
+            alignment.name().into(),
             report::nanoseconds(standing.ns_median),
         ];
         let mut verdict = String::new();
@@ -159,18 +208,18 @@ fn hold(event: &Event, arena: &Arena, rows: &mut Vec<Row>) -> Result<Table> {
     Ok(table)
 }
 
-/// Measures how the best variant recovers from one failure.
-fn recover(failure: Failure, wish: &Wish, rows: &mut Vec<Row>) -> Result<Table> {
+/// Measures how the library recovers from one failure.
+fn recover(failure: Failure, quick: bool, rows: &mut Vec<Row>) -> Result<Table> {
     const MOST_OVER_FLOOR: f64 = 1.15;
-    let variant = plan::best_variant();
-    let rounds = if wish.quick { 2000 } else { 20_000 };
-    let latencies = recovery::measure(variant, failure, rounds)?;
+    let memory = seaworthy::install()?;
+    let rounds = if quick { 2000 } else { 20_000 };
+    let latencies = recovery::measure(memory, failure, rounds)?;
     let header = ["", "p10 ns", "p50 ns", "p99 ns", "ours over it", "target"];
     let mut table = Table::new(
         format!(
             "{}: recovery of memcpy_mc/{} at the first of {} bytes",
             failure.name(),
-            variant.name(),
+            memory.variant(),
             recovery::BYTES,
         ),
         header.map(String::from).to_vec(),
@@ -179,7 +228,7 @@ fn recover(failure: Failure, wish: &Wish, rows: &mut Vec<Row>) -> Result<Table> 
     for latency in &latencies {
         let concerned = latency.name == failure.floor();
         let row = Row {
-            routine: format!("memcpy_mc/{}, {}", variant.name(), failure.name()),
+            routine: format!("memcpy_mc/{}, {}", memory.variant(), failure.name()),
             rival: latency.name.to_owned(),
             arch: std::env::consts::ARCH,
             bytes: recovery::BYTES,

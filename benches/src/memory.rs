@@ -138,6 +138,15 @@ pub(crate) enum Alignment {
     None,
 }
 
+impl Alignment {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Page | Self::Line => "aligned",
+            Self::None => "misaligned",
+        }
+    }
+}
+
 /// What a contestant does to a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Operation {
@@ -152,6 +161,8 @@ pub(crate) enum Operation {
 }
 
 impl Operation {
+    pub(crate) const ALL: [Self; 4] = [Self::Copy, Self::Fill, Self::Compare, Self::ZeroTest];
+
     /// Whether `call` does this operation right. Leaves the place prepared.
     pub(crate) fn is_done_by(self, call: impl Fn(Place) -> bool, place: Place) -> bool {
         self.prepare(place);

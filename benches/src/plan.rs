@@ -37,6 +37,13 @@ pub(crate) struct Wish {
     pub(crate) variant: Option<String>,
 }
 
+impl Wish {
+    /// Whether only some races are wanted.
+    pub(crate) fn is_particular(&self) -> bool {
+        self.routine.is_some() || self.variant.is_some() || !self.sizes.is_empty()
+    }
+}
+
 /// One routine of one variant, at some sizes.
 pub(crate) struct Event {
     pub(crate) routine: &'static Routine,

@@ -8,8 +8,9 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
-use copy::{PAGE_SIZE, Routines};
+use copy::PAGE_SIZE;
 use libc::{SIGBUS, SIGSEGV};
+use seaworthy::Memory;
 
 use crate::guard::{self, Mask};
 use crate::memory::{Mapping, Place};
@@ -78,22 +79,17 @@ pub(crate) struct Latency {
     pub(crate) ratio_median: f64,
 }
 
-/// Lets `memcpy_mc` of `routines`, which comes first in the result, and its rivals fail in turns.
+/// Lets the copy of the library, which comes first in the result, and its rivals fail in turns.
 ///
 /// # Errors
 ///
 /// If the memory cannot be made to fail here, or a copy that must fail does not.
-pub(crate) fn measure(
-    routines: &'static Routines,
-    failure: Failure,
-    rounds: usize,
-) -> Result<Vec<Latency>> {
-    signals::prepare_table()?;
+pub(crate) fn measure(memory: Memory, failure: Failure, rounds: usize) -> Result<Vec<Latency>> {
     let (mapping, offset) = failure.make()?;
     let inaccessible = Mapping::inaccessible(PAGE_SIZE)?;
     let destination = Mapping::anonymous(PAGE_SIZE)?;
     let bad = mapping.start().wrapping_add(offset);
-    let contestants = contestants(routines, bad, inaccessible.start());
+    let contestants = contestants(memory, bad, inaccessible.start())?;
 
     let actions: Vec<Action> = contestants.iter().filter_map(|c| c.action).collect();
     let _restore = Restore::these(&actions)?;
@@ -116,11 +112,7 @@ pub(crate) fn measure(
     Ok(contestants.iter().zip(&times).map(latency).collect())
 }
 
-fn contestants(
-    routines: &'static Routines,
-    bad: *const u8,
-    inaccessible: *const u8,
-) -> Vec<Contestant> {
+fn contestants(memory: Memory, bad: *const u8, inaccessible: *const u8) -> Result<Vec<Contestant>> {
     let bus_error = |name, handler, fails| Contestant {
         name,
         action: Some(Action::handle(SIGBUS, handler)),
@@ -128,12 +120,18 @@ fn contestants(
         fails,
     };
     let ours = move |place: Place| {
-        // SAFETY: the destination is mapped, and failures of the source are excused.
-        unsafe { routines.memcpy_mc(place.destination, place.source, place.length) }
-            .is_err_and(|incomplete| incomplete.copied == 0)
+        // SAFETY: both sides are mapped, and failures are what the library is for.
+        unsafe { memory.copy(place.destination, place.source, place.length) }
+            .is_err_and(|error| error.copied == 0)
     };
     let mut contestants = vec![
-        bus_error("ours", signals::through_table, Box::new(ours)),
+        Contestant {
+            name: "ours",
+            // Which `seaworthy::install` put there.
+            action: Some(Action::in_force(SIGBUS)?),
+            source: bad,
+            fails: Box::new(ours),
+        },
         Contestant {
             name: FLOOR,
             action: Some(Action::handle(SIGSEGV, signals::move_program_counter)),
@@ -164,7 +162,7 @@ fn contestants(
             fails: fails(rivals::kernel_copy),
         });
     }
-    contestants
+    Ok(contestants)
 }
 
 /// The failure of a copy that returns 1 then.

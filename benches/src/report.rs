@@ -29,11 +29,16 @@ pub(crate) struct Row {
     /// Emulation: instructions that one call executes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) instructions: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) rival_instructions: Option<usize>,
     /// Prediction for the loop of the routine on `cpu`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) bytes_per_cycle: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) cpu: Option<&'static str>,
+    /// The version of LLVM that predicts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) llvm: Option<u32>,
     #[serde(skip)]
     pub(crate) target: Option<Target>,
 }
@@ -45,6 +50,8 @@ pub(crate) enum Target {
     AtMost(f64),
     /// A rate no smaller than this.
     AtLeast(f64),
+    /// A rate no further below this than a twentieth.
+    Approach(f64),
 }
 
 impl Target {
@@ -52,6 +59,7 @@ impl Target {
         match self {
             Self::AtMost(limit) => figure <= limit,
             Self::AtLeast(limit) => figure >= limit,
+            Self::Approach(goal) => figure >= goal * 0.95,
         }
     }
 }
@@ -61,6 +69,7 @@ impl fmt::Display for Target {
         match self {
             Self::AtMost(limit) => write!(f, "<= {limit:.2}"),
             Self::AtLeast(limit) => write!(f, ">= {limit:.1}"),
+            Self::Approach(goal) => write!(f, "near {goal:.1}"),
         }
     }
 }
@@ -151,6 +160,11 @@ pub(crate) fn ratio(ratio: f64) -> String {
     } else {
         format!("{ratio:.0}")
     }
+}
+
+/// Bytes per cycle.
+pub(crate) fn rate(rate: f64) -> String {
+    format!("{rate:.2}")
 }
 
 /// The last words: how many targets are met, and which are not.

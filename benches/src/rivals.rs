@@ -9,28 +9,32 @@ pub(crate) const LIBC_MEMCPY: &str = "libc memcpy";
 
 pub(crate) const PROCESS_VM_READV: &str = "process_vm_readv";
 
+/// The function of libc for `operation`, or what comes nearest.
+pub(crate) fn libc_name(operation: Operation) -> &'static str {
+    match operation {
+        Operation::Copy => LIBC_MEMCPY,
+        Operation::Fill => "libc memset",
+        Operation::Compare => "libc memcmp",
+        Operation::ZeroTest => "shifted memcmp",
+    }
+}
+
 /// Everyone who can do `operation`, the plain function of libc first.
 pub(crate) fn of(operation: Operation) -> Vec<Contestant> {
     let rival = |name, function, succeeds| {
         // SAFETY: each function below takes the arguments of the operation it stands with.
         unsafe { Contestant::new(name, operation, function, succeeds) }
     };
+    let plain = |function, succeeds| rival(libc_name(operation), function, succeeds);
     match operation {
         Operation::Copy => {
+            let [unsaved, saved] = [Mask::Kept, Mask::Saved].map(|mask| guard::copy(mask) as _);
             let mut rivals = vec![
-                rival(LIBC_MEMCPY, libc::memcpy as *const (), returns_place),
+                plain(libc::memcpy as *const (), returns_place),
                 #[cfg(target_arch = "x86_64")]
                 rival("rep movsb", rep_movsb as *const (), returns_zero),
-                rival(
-                    "sigsetjmp(0)",
-                    guard::copy(Mask::Kept) as *const (),
-                    returns_zero,
-                ),
-                rival(
-                    "sigsetjmp(1)",
-                    guard::copy(Mask::Saved) as *const (),
-                    returns_zero,
-                ),
+                rival("sigsetjmp(0)", unsaved, returns_zero),
+                rival("sigsetjmp(1)", saved, returns_zero),
             ];
             if kernel_copies() {
                 let function = kernel_copy as *const ();
@@ -38,23 +42,9 @@ pub(crate) fn of(operation: Operation) -> Vec<Contestant> {
             }
             rivals
         }
-        Operation::Fill => vec![rival(
-            "libc memset",
-            libc::memset as *const (),
-            returns_place,
-        )],
-        Operation::Compare => vec![rival(
-            "libc memcmp",
-            libc::memcmp as *const (),
-            returns_zero,
-        )],
-        Operation::ZeroTest => {
-            vec![rival(
-                "shifted memcmp",
-                shifted_memcmp as *const (),
-                returns_zero,
-            )]
-        }
+        Operation::Fill => vec![plain(libc::memset as *const (), returns_place)],
+        Operation::Compare => vec![plain(libc::memcmp as *const (), returns_zero)],
+        Operation::ZeroTest => vec![plain(shifted_memcmp as *const (), returns_zero)],
     }
 }
 

@@ -3,7 +3,7 @@
 use copy::{PAGE_SIZE, Routines};
 
 use crate::contestant::Contestant;
-use crate::memory::Operation;
+use crate::memory::{Alignment, Operation};
 
 /// A routine that can be raced, in any variant.
 pub(crate) struct Routine {
@@ -66,6 +66,14 @@ impl Routine {
         Some(self.contestant("no table".to_owned(), self.plain?, variant))
     }
 
+    /// To what its operands are aligned when it is measured.
+    fn alignments(&self) -> &'static [Alignment] {
+        match self.only {
+            Some(_) => &[Alignment::Page],
+            None => &[Alignment::Line, Alignment::None],
+        }
+    }
+
     fn contestant(&self, title: String, name: &str, variant: &Routines) -> Contestant {
         let entry = variant.code().find(|&(each, _)| each == name);
         let (_, address) = entry.expect("every variant has every routine");
@@ -74,4 +82,18 @@ impl Routine {
         // third, and the first result register counts the bytes that remain.
         unsafe { Contestant::new(title, self.operation, function, |rest, _| rest == 0) }
     }
+}
+
+/// The routine of this name.
+pub(crate) fn named(name: &str) -> Option<&'static Routine> {
+    ROUTINES.iter().find(|routine| routine.name == name)
+}
+
+/// Where a routine is measured: every size at every alignment.
+pub(crate) fn places(
+    routine: &Routine,
+    sizes: &[usize],
+) -> impl Iterator<Item = (usize, Alignment)> {
+    let alignments = routine.alignments().iter();
+    alignments.flat_map(move |&alignment| sizes.iter().map(move |&size| (size, alignment)))
 }

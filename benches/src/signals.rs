@@ -1,11 +1,9 @@
-//! Signal handlers that are exchanged between measurements, and the two that rewrite the program
-//! counter.
+//! Signal handlers that are exchanged between measurements, and the barest one that recovers.
 
 use std::io;
-use std::sync::OnceLock;
+use std::ptr;
 
 use anyhow::{Context, Result};
-use copy::extable::{self, Abort, Cause, Entry, Registers, Table};
 
 /// What a signal does.
 #[derive(Clone, Copy)]
@@ -27,13 +25,25 @@ impl Action {
         Self { signal, action }
     }
 
+    /// What `signal` does now.
+    pub(crate) fn in_force(signal: i32) -> Result<Self> {
+        let mut now = Self::handle(signal, move_program_counter);
+        // SAFETY: nothing is installed.
+        let status = unsafe { libc::sigaction(signal, ptr::null(), &mut now.action) };
+        now.succeeded(status)
+    }
+
     /// Puts this action in force and returns the one before.
     pub(crate) fn install(&self) -> Result<Self> {
         let mut before = *self;
-        // SAFETY: the handlers below and in `guard` are fit for a signal.
+        // SAFETY: the handlers here, in `guard` and in the library are fit for a signal.
         let status = unsafe { libc::sigaction(self.signal, &self.action, &mut before.action) };
+        before.succeeded(status)
+    }
+
+    fn succeeded(self, status: i32) -> Result<Self> {
         if status == 0 {
-            Ok(before)
+            Ok(self)
         } else {
             Err(io::Error::last_os_error()).context("sigaction")
         }
@@ -62,127 +72,23 @@ impl Drop for Restore {
     }
 }
 
-/// The registers that a signal interrupted.
-struct Frame<'a>(&'a mut libc::ucontext_t);
-
-#[cfg(target_arch = "x86_64")]
-impl Registers for Frame<'_> {
-    const LIMIT: u8 = extable::registers::x86_64::LIMIT;
-    const REPORT: u8 = extable::registers::x86_64::REPORT;
-
-    fn general(&self, number: u8) -> usize {
-        self.0.uc_mcontext.gregs[Self::index(number)] as usize
-    }
-    fn set_general(&mut self, number: u8, value: usize) {
-        self.0.uc_mcontext.gregs[Self::index(number)] = value as i64;
-    }
-    fn set_program_counter(&mut self, value: usize) {
-        self.0.uc_mcontext.gregs[libc::REG_RIP as usize] = value as i64;
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-impl Frame<'_> {
-    fn index(number: u8) -> usize {
-        use libc::{
-            REG_R8, REG_RAX, REG_RBP, REG_RBX, REG_RCX, REG_RDI, REG_RDX, REG_RSI, REG_RSP,
-        };
-        let first = [
-            REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
-        ];
-        first
-            .get(usize::from(number))
-            .map_or(usize::from(number) - 8 + REG_R8 as usize, |&index| {
-                index as usize
-            })
-    }
-    fn program_counter(&self) -> usize {
-        self.0.uc_mcontext.gregs[libc::REG_RIP as usize] as usize
-    }
-    /// Bit 1 of the page fault's error code.
-    fn write(&self) -> Option<bool> {
-        Some(self.0.uc_mcontext.gregs[libc::REG_ERR as usize] & 2 != 0)
-    }
-}
-
-#[cfg(target_arch = "aarch64")]
-impl Registers for Frame<'_> {
-    const LIMIT: u8 = extable::registers::aarch64::LIMIT;
-    const REPORT: u8 = extable::registers::aarch64::REPORT;
-
-    fn general(&self, number: u8) -> usize {
-        self.0.uc_mcontext.regs[usize::from(number)] as usize
-    }
-    fn set_general(&mut self, number: u8, value: usize) {
-        self.0.uc_mcontext.regs[usize::from(number)] = value as u64;
-    }
-    fn set_program_counter(&mut self, value: usize) {
-        self.0.uc_mcontext.pc = value as u64;
-    }
-}
-
-#[cfg(target_arch = "aarch64")]
-impl Frame<'_> {
-    fn program_counter(&self) -> usize {
-        self.0.uc_mcontext.pc as usize
-    }
-    /// The routines that are measured load before they store, so nobody asks.
-    fn write(&self) -> Option<bool> {
-        None
-    }
-}
-
-static TABLE: OnceLock<Table<'static>> = OnceLock::new();
-
-/// Sorts the exception table for [`through_table`].
-pub(crate) fn prepare_table() -> Result<()> {
-    let linked = copy::entries().context("the exception table of this program")?;
-    let entries: Vec<Entry> = linked
-        .iter()
-        .map(|entry| Entry::from_bytes(entry.to_bytes()))
-        .collect();
-    let entries = Vec::leak(entries);
-    let bias = linked.as_ptr().addr().wrapping_sub(entries.as_ptr().addr());
-    extable::sort(entries)?;
-    let table = Table::moved(entries, bias.cast_signed())?;
-    TABLE.get_or_init(|| table);
-    Ok(())
-}
-
-/// Resumes where the exception table says; ends the process if it does not.
-pub(crate) unsafe extern "C" fn through_table(
-    _signal: i32,
-    info: *mut libc::siginfo_t,
-    context: *mut libc::c_void,
-) {
-    // SAFETY: the kernel hands over a context that is this handler's alone until it returns.
-    let mut frame = Frame(unsafe { &mut *context.cast() });
-    // SAFETY: as above.
-    let code = unsafe { (*info).si_code };
-    let abort = Abort {
-        write: frame.write(),
-        code: code as i16,
-        ..Abort::new(Cause::MemoryError, 12)
-    };
-    let fixup = TABLE
-        .get()
-        .and_then(|table| table.find(frame.program_counter(), &abort));
-    match fixup {
-        Some(fixup) => fixup.apply(&abort, &mut frame),
-        None => std::process::abort(),
-    }
-}
-
-/// Resumes where the interrupted code itself has said: see `floor_copy`.
+/// Resumes where the interrupted code itself has said: see [`floor_copy`].
 pub(crate) unsafe extern "C" fn move_program_counter(
     _signal: i32,
     _info: *mut libc::siginfo_t,
     context: *mut libc::c_void,
 ) {
     // SAFETY: the kernel hands over a context that is this handler's alone until it returns.
-    let mut frame = Frame(unsafe { &mut *context.cast() });
-    let resume = frame.general(Frame::REPORT);
-    frame.set_program_counter(resume);
+    let context: &mut libc::ucontext_t = unsafe { &mut *context.cast() };
+    let registers = &mut context.uc_mcontext;
+    #[cfg(target_arch = "x86_64")]
+    {
+        registers.gregs[libc::REG_RIP as usize] = registers.gregs[libc::REG_R11 as usize];
+    }
+    #[cfg(target_arch = "aarch64")]
+    {
+        registers.pc = registers.regs[17];
+    }
 }
 
 /// A copy of 16 bytes for [`move_program_counter`]. Returns 0, or 1 if the handler was called.
