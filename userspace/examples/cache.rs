@@ -15,7 +15,7 @@ use std::ops::Range;
 use seaworthy::{AccessError, Heal, Kind, SafeMap};
 
 const ENTRIES: usize = 1000;
-const ENTRY: usize = 256;
+const ENTRY: usize = 4096;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let file = temporary_file(ENTRIES * ENTRY)?;

@@ -66,7 +66,7 @@ impl Drop for Registration {
 ///
 /// # Errors
 ///
-/// [`TableError`] if the entries break a rule, or 64 tables are registered.
+/// [`TableError`] if the entries break a rule, or 16 tables are registered.
 ///
 /// # Safety
 ///

@@ -308,3 +308,37 @@ fn all_of_a_huge_page_is_lost() {
     region.heal(0..HUGE, Heal::With(&pattern(HUGE))).unwrap();
     assert_eq!(region.compare_at(0, &pattern(HUGE)), Ok(None));
 }
+
+/// A load from a physical address at which there is nothing is a real synchronous external abort,
+/// which no firmware claims: QEMU's `virt` machine has such addresses, and `/dev/mem` gives them.
+#[test]
+fn an_abort_that_no_firmware_claims_is_poison() {
+    const NOTHING: u64 = 0x0e00_0000;
+    if !cfg!(target_arch = "aarch64") {
+        testing::skip!("only arm64 takes synchronous external aborts");
+    }
+    let machine = std::fs::read("/proc/device-tree/compatible").unwrap_or_default();
+    if machine != b"linux,dummy-virt\0" {
+        testing::skip!("this is not QEMU's virt machine, whose empty addresses are known");
+    }
+    let file = match File::options().read(true).open("/dev/mem") {
+        Ok(file) => file,
+        Err(error) => testing::skip!("/dev/mem cannot be opened: {error}"),
+    };
+    let map = SafeMap::read_only(file, NOTHING..NOTHING + page() as u64).unwrap();
+    for offset in [0, 8, 0x128] {
+        let error = lost(map.load_at::<u64>(offset).map(drop));
+        assert_eq!((error.copied, error.side), (0, Some(Side::Source)));
+        assert_eq!(error.kind, Kind::Poisoned);
+    }
+    // The first one told.
+    let all = 0..page();
+    assert_eq!(map.poisoned(), std::slice::from_ref(&all));
+    let memory = seaworthy::install().unwrap();
+    for offset in [0, 8, 0x128] {
+        let place = std::ptr::with_exposed_provenance::<u32>(map.address() + offset);
+        // SAFETY: mapped for reads, as long as the map lives.
+        let error = unsafe { memory.load(place) }.unwrap_err();
+        assert_eq!((error.kind, error.copied), (Kind::Poisoned, 0));
+    }
+}

@@ -14,8 +14,9 @@ use super::{Cause, chain, retry};
 use crate::region::registry;
 use crate::{listener, page};
 
-/// How many objects of one process may have tables of their own.
-const OBJECTS: usize = 64;
+/// How many objects of one process may have tables of their own. Every recovery looks at each
+/// place, so there are few.
+const OBJECTS: usize = 16;
 
 /// The tables that this handler searches.
 pub(crate) static TABLES: Tables<OBJECTS> = Tables::new();
