@@ -52,8 +52,9 @@
 //!
 //! * SIGBUS must not be blocked in a thread that uses this crate, or the kernel kills the process
 //!   before any handler runs. Debug builds check.
-//! * A thread that C code made has no alternate signal stack, and needs one only if its own stack
-//!   may be poisoned.
+//! * The handler runs on the alternate signal stack of a thread that has one, as all Rust threads
+//!   do, and so do the handlers that it calls. `std` makes it 8 KiB or little more: a handler for
+//!   SIGBUS that needs more, or meets memory errors itself, must give the thread a larger one.
 //! * A plugin (`cdylib`) with this crate linked in statically has a handler and a table of its own.
 //!   Any number of such copies work together, whichever comes first.
 //!   Assembly of another object that has entries but not this crate: [`register_table`].

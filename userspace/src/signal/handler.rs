@@ -6,10 +6,11 @@
 
 use std::ffi::{c_int, c_void};
 
-use extable::{Abort, Access, Fixup, Reach, Registers, Tables};
+use extable::{Abort, Fixup, Tables};
 use libc::siginfo_t;
 
 use super::context::Frame;
+use super::place::Place;
 use super::{Cause, chain, retry};
 use crate::region::registry;
 use crate::{listener, page};
@@ -29,8 +30,23 @@ pub(crate) extern "C" fn handle(signal: c_int, info: *mut siginfo_t, context: *m
     let mut frame = unsafe { Frame::new(context) };
     if let libc::BUS_ADRERR | libc::BUS_OBJERR | libc::BUS_MCEERR_AR = cause.code {
         let mut abort = abort(cause);
-        if let Some(fixup) = TABLES.find(frame.program_counter(), &abort) {
-            abort.write = write(&fixup, cause.address, &frame);
+        let program_counter = frame.program_counter();
+        if let Some(fixup) = TABLES.find(program_counter, &abort) {
+            let access = fixup.access();
+            let place = access.map_or(Place::Unknown, |access| Place::of(access, cause, &frame));
+            // The report came late, when another access of ours was about to run.
+            if place == Place::Elsewhere
+                && cause.code == libc::BUS_MCEERR_AR
+                && retry::is_first(program_counter, cause.address)
+            {
+                return;
+            }
+            abort.write = match place {
+                Place::Source => Some(false),
+                Place::Destination => Some(true),
+                // A machine check leaves here what an earlier page fault put there.
+                Place::Elsewhere | Place::Unknown => frame.write(),
+            };
             fixup.apply(&abort, &mut frame);
             retry::settle();
             return;
@@ -45,35 +61,6 @@ fn abort(cause: Cause) -> Abort {
         log2_extent: cause.log2_extent,
         // The kernel takes away whole pages, so an access inside one page tells all.
         ..Abort::new(extable::Cause::MemoryError, page::log2())
-    }
-}
-
-/// Whether an instruction that reads and writes failed on its write.
-///
-/// The address decides where it can, even if it is only that of the page. The error code is
-/// consulted last: a machine check leaves in it what an earlier page fault put there.
-fn write(fixup: &Fixup, address: usize, frame: &Frame<'_>) -> Option<bool> {
-    let Some(Access::Copy {
-        source,
-        destination,
-        reach,
-        ..
-    }) = fixup.access()
-    else {
-        return None;
-    };
-    let ahead = match reach {
-        Reach::Bytes256 => 255,
-        Reach::Unbounded => return frame.write(),
-    };
-    let failed = |register| {
-        let first = frame.general(register);
-        page::around(first..first.saturating_add(ahead)).contains(&address)
-    };
-    match (failed(source), failed(destination)) {
-        (true, false) => Some(false),
-        (false, true) => Some(true),
-        _ => frame.write(),
     }
 }
 

@@ -10,12 +10,14 @@
 //! | `BUS_MCEERR_AO` | 5 | asynchronous, its program counter means nothing: noted or passed on |
 //!
 //! `si_addr` never decides how far a copy got: it may be that of the page. Progress comes from
-//! the interrupted registers alone.
+//! the interrupted registers. The address only tells which access of the instruction failed, and
+//! whether it was that instruction.
 
 pub(crate) mod chain;
 mod context;
 pub(crate) mod handler;
 mod kernel;
+mod place;
 mod retry;
 mod turn;
 

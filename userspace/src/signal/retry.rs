@@ -30,6 +30,7 @@ static ANY: AtomicU32 = AtomicU32::new(0);
 
 /// Whether this is the first report to this thread at this program counter and address. The second
 /// is not, and ends the matter.
+#[cold]
 pub(super) fn is_first(program_counter: usize, address: usize) -> bool {
     let (thread, place) = (thread_id(), place(program_counter, address));
     let again = TAKEN.iter().find(|note| {
