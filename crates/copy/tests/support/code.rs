@@ -66,3 +66,10 @@ pub fn find(part: &str) -> usize {
         ),
     }
 }
+
+/// Mangled name of the function that holds `instruction`.
+pub fn name(instruction: usize) -> &'static str {
+    let functions = functions();
+    let behind = functions.partition_point(|function| function.start <= instruction);
+    &functions[behind - 1].name
+}
