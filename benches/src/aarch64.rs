@@ -123,10 +123,12 @@ fn predict(image: &Image, analyser: &Analyser, rows: &mut Vec<Row>) -> Result<Ta
         header,
     );
     let rival = rivals::LIBC_MEMCPY;
+    // The rival first, because the rows of the others tell its rates too.
+    let mut rival_rates = Vec::new();
     let names = PREDICTED
         .iter()
         .flat_map(|routine| distinct(image, routine));
-    for name in names.chain([rival.to_owned()]) {
+    for name in [rival.to_owned()].into_iter().chain(names) {
         let function = image.function(&name);
         let function = function.with_context(|| format!("no code of {name}"))?;
         let Some(found) = bulk_loop::find(&function.words) else {
@@ -144,6 +146,7 @@ fn predict(image: &Image, analyser: &Analyser, rows: &mut Vec<Row>) -> Result<Ta
                 arch: ARCH,
                 bytes: found.bytes,
                 bytes_per_cycle: Some(rate),
+                rival_bytes_per_cycle: rival_rates.get(index).copied(),
                 cpu: Some(cpu),
                 llvm: Some(analyser.version),
                 target: (analyser.version == REFERENCE)
@@ -152,7 +155,11 @@ fn predict(image: &Image, analyser: &Analyser, rows: &mut Vec<Row>) -> Result<Ta
                 ..Row::default()
             };
             line.extend([report::rate(rate), row.verdict()]);
-            rows.push(row);
+            if name == rival {
+                rival_rates.push(rate);
+            } else {
+                rows.push(row);
+            }
         }
         table.push(line);
     }

@@ -24,6 +24,7 @@ mod routines;
 mod signals;
 mod statistics;
 
+use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
@@ -32,7 +33,7 @@ use clap::Parser;
 use crate::memory::{Alignment, Arena};
 use crate::plan::{Event, Wish};
 use crate::recovery::Failure;
-use crate::report::{Row, Table, Target};
+use crate::report::{JsonFile, Row, Table, Target};
 
 /// Races the mc-safe copy routines against libc and other rivals
 #[derive(Parser)]
@@ -106,6 +107,8 @@ fn main() -> Result<()> {
     let events = plan::events(&wish);
     ensure!(!events.is_empty(), "{}", nothing_to_do(&wish));
 
+    let json = options.json.as_deref().map(JsonFile::create).transpose()?;
+
     let mut rows = Vec::new();
     let mut tables = Vec::new();
     if parts.contains(&Part::Races) {
@@ -132,13 +135,13 @@ fn main() -> Result<()> {
         }
     }
 
+    let mut out = std::io::stdout().lock();
     for table in tables {
-        println!("{table}");
+        writeln!(out, "{table}")?;
     }
-    print!("{}", report::summary(&rows));
-    if let Some(file) = &options.json {
-        report::write_json(file, &rows)?;
-        println!("{} rows in {}", rows.len(), file.display());
+    write!(out, "{}", report::summary(&rows))?;
+    if let Some(file) = json {
+        file.write(&rows)?;
     }
     Ok(())
 }

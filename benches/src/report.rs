@@ -35,6 +35,8 @@ pub(crate) struct Row {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) bytes_per_cycle: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) rival_bytes_per_cycle: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) cpu: Option<&'static str>,
     /// The version of LLVM that predicts.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -190,21 +192,43 @@ pub(crate) fn summary(rows: &[Row]) -> String {
     text
 }
 
-/// Writes one JSON object a line.
-///
-/// # Errors
-///
-/// If the file cannot be written.
-pub(crate) fn write_json(path: &Path, rows: &[Row]) -> Result<()> {
-    let write = || -> Result<()> {
-        let mut file = BufWriter::new(File::create(path)?);
-        for row in rows {
-            serde_json::to_writer(&mut file, row)?;
-            file.write_all(b"\n")?;
-        }
-        Ok(file.flush()?)
-    };
-    write().with_context(|| format!("cannot write {}", path.display()))
+/// The file for the rows, made before anything is measured for nothing.
+#[derive(Debug)]
+pub(crate) struct JsonFile<'a> {
+    path: &'a Path,
+    file: BufWriter<File>,
+}
+
+impl<'a> JsonFile<'a> {
+    /// Makes an empty file.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be made.
+    pub(crate) fn create(path: &'a Path) -> Result<Self> {
+        let file = File::create(path);
+        let file = file.with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(Self {
+            path,
+            file: BufWriter::new(file),
+        })
+    }
+
+    /// Writes one JSON object a line.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be written.
+    pub(crate) fn write(mut self, rows: &[Row]) -> Result<()> {
+        let mut write = || -> Result<()> {
+            for row in rows {
+                serde_json::to_writer(&mut self.file, row)?;
+                self.file.write_all(b"\n")?;
+            }
+            Ok(self.file.flush()?)
+        };
+        write().with_context(|| format!("cannot write {}", self.path.display()))
+    }
 }
 
 #[cfg(test)]

@@ -73,8 +73,8 @@ fn build() -> Result<PathBuf> {
         // Static binaries for arm64 need no cross compiler: rust-lld ships with Rust.
         .env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_LINKER", "rust-lld")
         .stderr(Stdio::inherit());
-    let messages =
-        run(&mut command).with_context(|| format!("this needs `rustup target add {TARGET}`"))?;
+    let messages = run(&mut command)
+        .with_context(|| format!("cannot build for {TARGET} (`rustup target add {TARGET}`?)"))?;
     messages
         .lines()
         .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
