@@ -69,12 +69,14 @@ impl Entry {
     pub const SIZE: usize = size_of::<Self>();
 
     /// Address of the covered instruction, for an entry that lies where it was linked.
+    #[inline]
     #[must_use]
     pub fn instruction(&self) -> usize {
         target(&self.instruction)
     }
 
     /// Address of the landing pad, for an entry that lies where it was linked.
+    #[inline]
     #[must_use]
     pub fn fixup(&self) -> usize {
         target(&self.fixup)

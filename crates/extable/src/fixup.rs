@@ -186,6 +186,7 @@ pub struct Fixup {
 
 impl Fixup {
     /// The access that the entry covers; `None` only for data no [`Table`](crate::Table) accepts.
+    #[inline]
     #[must_use]
     pub fn access(&self) -> Option<Access> {
         Access::decode(self.data)
@@ -195,6 +196,7 @@ impl Fixup {
     ///
     /// A `USER_COPY` whose direction the syndrome does not tell is not excused for a fault: it
     /// may be the kernel side that is wrong, and that must not be hidden.
+    #[inline]
     #[must_use]
     pub fn excuses(&self, abort: &Abort) -> bool {
         match (self.kind, abort.cause) {

@@ -2,14 +2,23 @@
 
 use core::fmt;
 use core::ops::Range;
+use core::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::{Abort, Access, Entry, Fixup, Kind};
 
 /// A table that was checked when it was made: sorted, no instruction twice, every entry of a
 /// known kind with data that decode.
-#[derive(Clone, Copy)]
 pub struct Table<'a> {
-    entries: &'a [Entry],
+    entries: Entries<'a>,
+    /// Index of the entry that was found last. Memory that fails is often met again by the same
+    /// instruction, of a loop that reads on; then there is nothing to search.
+    last: AtomicUsize,
+}
+
+/// The entries, and how far they lie from where they were linked.
+#[derive(Clone, Copy)]
+struct Entries<'a> {
+    slice: &'a [Entry],
     /// What to add to an address that an entry names, because the table was moved.
     bias: isize,
 }
@@ -111,8 +120,11 @@ impl<'a> Table<'a> {
     ///
     /// [`Malformed`] names the first entry that breaks a rule.
     pub fn moved(entries: &'a [Entry], bias: isize) -> Result<Self, Malformed> {
-        let table = Self { entries, bias };
-        for (index, entry) in entries.iter().enumerate() {
+        let entries = Entries {
+            slice: entries,
+            bias,
+        };
+        for (index, entry) in entries.slice.iter().enumerate() {
             if !matches!(
                 entry.kind,
                 Kind::USER_ACCESS | Kind::KERNEL_ACCESS | Kind::USER_COPY
@@ -140,16 +152,15 @@ impl<'a> Table<'a> {
             let Some(before) = index.checked_sub(1) else {
                 continue;
             };
-            match table
-                .instruction(&entries[before])
-                .cmp(&table.instruction(entry))
-            {
+            let before = entries.instruction(&entries.slice[before]);
+            match before.cmp(&entries.instruction(entry)) {
                 core::cmp::Ordering::Less => {}
                 core::cmp::Ordering::Equal => return Err(Malformed::Duplicate { index }),
                 core::cmp::Ordering::Greater => return Err(Malformed::Unsorted { index }),
             }
         }
-        Ok(table)
+        let last = AtomicUsize::new(0);
+        Ok(Self { entries, last })
     }
 
     /// Checks further that every instruction and landing pad lies in `text`.
@@ -157,54 +168,69 @@ impl<'a> Table<'a> {
     /// # Errors
     ///
     /// [`Malformed::OutsideText`] names the first that does not.
-    pub fn within(self, text: Range<usize>) -> Result<Self, Malformed> {
-        for (index, entry) in self.entries.iter().enumerate() {
-            for address in [self.instruction(entry), self.fixup(entry)] {
+    pub fn within(&self, text: Range<usize>) -> Result<(), Malformed> {
+        for (index, fixup) in self.iter().enumerate() {
+            for address in [fixup.instruction, fixup.landing_pad] {
                 if !text.contains(&address) {
                     return Err(Malformed::OutsideText { index, address });
                 }
             }
         }
-        Ok(self)
+        Ok(())
     }
 
     /// Number of entries.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.entries.slice.len()
     }
 
     /// Whether there are no entries.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.entries.slice.is_empty()
     }
 
     /// All entries in the order of their instructions, with their addresses resolved.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Fixup> + use<'a> {
-        let table = *self;
-        table.entries.iter().map(move |entry| table.resolve(entry))
+        let entries = self.entries;
+        entries
+            .slice
+            .iter()
+            .map(move |entry| entries.resolve(entry))
     }
 
     /// The entry that covers the instruction at `pc`, whatever it excuses.
+    #[inline]
     #[must_use]
     pub fn covering(&self, pc: usize) -> Option<Fixup> {
-        let found = self
-            .entries
-            .binary_search_by_key(&pc, |entry| self.instruction(entry));
-        Some(self.resolve(&self.entries[found.ok()?]))
+        let covers = |entry: &&Entry| self.entries.instruction(entry) == pc;
+        let last = self.last.load(Ordering::Relaxed);
+        let entry = self.entries.slice.get(last).filter(covers);
+        Some(self.entries.resolve(entry.or_else(|| self.search(pc))?))
+    }
+
+    fn search(&self, pc: usize) -> Option<&'a Entry> {
+        let instruction = |entry: &Entry| self.entries.instruction(entry);
+        let slice = self.entries.slice;
+        let index = slice.binary_search_by_key(&pc, instruction).ok()?;
+        self.last.store(index, Ordering::Relaxed);
+        Some(&slice[index])
     }
 
     /// The fixup for `abort`, taken at `pc`, if there is an entry and it excuses that cause.
+    #[inline]
     #[must_use]
     pub fn find(&self, pc: usize, abort: &Abort) -> Option<Fixup> {
         self.covering(pc).filter(|fixup| fixup.excuses(abort))
     }
+}
 
+impl Entries<'_> {
     fn resolve(&self, entry: &Entry) -> Fixup {
         Fixup {
             instruction: self.instruction(entry),
-            landing_pad: self.fixup(entry),
+            landing_pad: entry.fixup().wrapping_add_signed(self.bias),
             kind: entry.kind,
             data: entry.data,
         }
@@ -212,10 +238,6 @@ impl<'a> Table<'a> {
 
     fn instruction(&self, entry: &Entry) -> usize {
         entry.instruction().wrapping_add_signed(self.bias)
-    }
-
-    fn fixup(&self, entry: &Entry) -> usize {
-        entry.fixup().wrapping_add_signed(self.bias)
     }
 }
 

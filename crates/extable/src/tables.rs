@@ -72,6 +72,7 @@ impl<const N: usize> Tables<N> {
     }
 
     /// The fixup for `abort`, taken at `pc`, if an entry of any table excuses it.
+    #[inline]
     #[must_use]
     pub fn find(&self, pc: usize, abort: &Abort) -> Option<Fixup> {
         self.iter().find_map(|table| table.find(pc, abort))
