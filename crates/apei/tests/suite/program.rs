@@ -9,6 +9,13 @@ use crate::machine::{Machine, Refused};
 
 use Instruction as I;
 
+/// Few enough steps for Miri to take all of them.
+const LIMITS: Limits = Limits {
+    steps: 2000,
+    microseconds: 1_000_000,
+    copied: 64 * 1024,
+};
+
 const A: u64 = 0x1000;
 const B: u64 = 0x1008;
 
@@ -31,7 +38,7 @@ fn run(
 ) -> Result<u64, RunCause<Refused>> {
     let program = Program::new(entries, InstructionSet::Serialization);
     program
-        .run(0, input, Limits::default(), machine)
+        .run(0, input, LIMITS, machine)
         .map_err(|error| error.cause)
 }
 
@@ -165,7 +172,7 @@ fn instructions_count_within_their_action() {
         of(2, on(I::READ_REGISTER, B)),
     ];
     let program = Program::new(&entries, InstructionSet::Serialization);
-    let mut run = |action| program.run(action, 0, Limits::default(), &mut machine);
+    let mut run = |action| program.run(action, 0, LIMITS, &mut machine);
     assert_eq!(run(1), Ok(0));
     assert_eq!(run(2), Ok(2));
     let missing = RunError {
@@ -191,7 +198,7 @@ fn waiting() {
         Err(RunCause::TimedOut)
     );
 
-    machine.put64(B, 100);
+    machine.put64(B, 1000);
     let wait = [
         on(I::LOAD_VAR1, B),
         on(I::STALL_WHILE_TRUE, A).with_value(1),
@@ -262,7 +269,7 @@ fn an_injection_table_has_five_instructions() {
             (InstructionSet::Serialization, 0x12),
         ] {
             let program = Program::new(&entries, set);
-            let result = program.run(0, 0, Limits::default(), &mut machine);
+            let result = program.run(0, 0, LIMITS, &mut machine);
             let unknown = Err(RunError {
                 action: 0,
                 index: 0,
@@ -281,9 +288,7 @@ fn errors_say_where() {
         InstructionEntry::new(0, I::READ_REGISTER),
     ];
     let program = Program::new(&entries, InstructionSet::Injection);
-    let error = program
-        .run(0, 0, Limits::default(), &mut machine)
-        .unwrap_err();
+    let error = program.run(0, 0, LIMITS, &mut machine).unwrap_err();
     assert_eq!(
         (error.index, error.cause),
         (1, RunCause::Register(BadRegister::Null))
