@@ -57,6 +57,12 @@ pub enum BadRegister {
         /// Width of the access in bytes.
         alignment: usize,
     },
+    /// The register ends where the address space does. No machine has one there, and whoever
+    /// adds its width to its address would get 0.
+    AtTheEnd {
+        /// The address.
+        address: u64,
+    },
 }
 
 impl AddressSpace {
@@ -125,6 +131,9 @@ impl GenericAddress {
                 alignment: width.bytes(),
             });
         }
+        if address.checked_add(width.bytes() as u64).is_none() {
+            return Err(BadRegister::AtTheEnd { address });
+        }
         Ok(Register {
             space: self.space,
             address,
@@ -158,6 +167,12 @@ impl fmt::Display for BadRegister {
             ),
             Self::Misaligned { address, alignment } => {
                 write!(f, "address {address:#x} is no multiple of {alignment}")
+            }
+            Self::AtTheEnd { address } => {
+                write!(
+                    f,
+                    "register at {address:#x} touches the end of the address space"
+                )
             }
         }
     }

@@ -49,7 +49,8 @@ pub trait Platform {
     fn stall(&mut self, microseconds: u64);
 }
 
-/// A register that can be accessed as it stands: non-zero, aligned, of a legal width.
+/// A register that can be accessed as it stands: non-zero, aligned, of a legal width, and with an
+/// end that can be computed without overflow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Register {
     /// What kind of address it has.

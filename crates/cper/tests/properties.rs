@@ -12,7 +12,7 @@ use proptest::prelude::*;
 fn config(cases: u32) -> ProptestConfig {
     if cfg!(miri) {
         ProptestConfig {
-            cases: 4,
+            cases: (cases / 256).max(1),
             failure_persistence: None,
             ..ProptestConfig::default()
         }

@@ -16,7 +16,7 @@ use crate::machine::{Machine, OEM};
 fn config(cases: u32) -> ProptestConfig {
     if cfg!(miri) {
         ProptestConfig {
-            cases: 4,
+            cases: (cases / 256).max(1),
             failure_persistence: None,
             ..ProptestConfig::default()
         }
@@ -26,7 +26,7 @@ fn config(cases: u32) -> ProptestConfig {
 }
 
 const LIMITS: Limits = Limits {
-    steps: 2000,
+    steps: if cfg!(miri) { 100 } else { 2000 },
     microseconds: 10_000,
     copied: 4096,
 };

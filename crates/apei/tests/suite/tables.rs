@@ -2,9 +2,9 @@
 
 use acpi_tables::gas::{AccessSize, AddressSpace as OracleSpace, GAS};
 use acpi_tables::hest::{
-    EnabledStatus, FirmwareFirst, GenericHardwareSource, GenericHardwareSourceV2, HEST,
-    NotificationStructure, NotificationType, PciDevice, PcieAerBridge, PcieAerDevice,
-    PcieAerRootPort,
+    EnabledStatus, ErrorSeverity, FirmwareFirst, GenericErrorStatus, GenericHardwareSource,
+    GenericHardwareSourceV2, HEST, NotificationStructure, NotificationType, PciDevice,
+    PcieAerBridge, PcieAerDevice, PcieAerRootPort,
 };
 use acpi_tables::{Aml, bert::BERT};
 use apei::{
@@ -201,6 +201,21 @@ fn bert_agrees_with_the_oracle_in_both_directions() {
             available: 47
         })
     );
+}
+
+/// The oracle's data entries are no use: their section type has two bytes instead of sixteen.
+#[test]
+fn the_head_of_a_status_block_agrees_with_the_oracle() {
+    for (corrected, uncorrected) in [(0, 0), (1, 0), (2, 0), (0, 1), (0, 2), (3, 3)] {
+        let head = GenericErrorStatus::new(corrected, uncorrected, ErrorSeverity::Correctable);
+        let theirs = oracle(&head);
+        let block = cper::StatusBlock::parse(&theirs).unwrap();
+        let header = block.header();
+        assert_eq!(header.is_pending(), corrected + uncorrected > 0);
+        assert_eq!(header.has_corrected(), corrected > 0);
+        assert_eq!(header.has_uncorrected(), uncorrected > 0);
+        assert_eq!(block.severity(), cper::Severity::Corrected);
+    }
 }
 
 /// The same, against the offsets in the specification rather than against another program.
@@ -553,6 +568,10 @@ fn registers_that_can_be_accessed() {
         alignment: 8,
     });
     assert_eq!(gas(64, 0, 4, 0x1004), misaligned);
+    let address = u64::MAX - 7;
+    let at_the_end = Err(BadRegister::AtTheEnd { address });
+    assert_eq!(gas(64, 0, 4, address), at_the_end);
+    assert_eq!(gas(32, 0, 3, address), Ok(Width::Bits32));
     assert_eq!(Width::Bits64.mask(), u64::MAX);
     assert_eq!(Width::Bits8.mask(), 0xff);
 }
