@@ -1,0 +1,6 @@
+//! The monitor's logic that needs no EL2: what is poisoned, how an access to it is told from its
+//! neighbours, what an instruction does, where a table walk goes.
+//!
+//! The program around it is in `main.rs` and its modules.
+#![no_std]
+#![forbid(unsafe_code)]
