@@ -1,0 +1,1 @@
+//! Single tables, for the host to put into an initial RAM disk.
