@@ -149,6 +149,24 @@ impl TableHeader {
             sum => Err(TableError::Checksum { sum }),
         }
     }
+
+    /// Writes a table of any kind to the start of `buffer`, this header and then `body`, and
+    /// returns its length in bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`BufferTooSmall`].
+    pub fn encode(
+        signature: [u8; 4],
+        revision: u8,
+        oem: &Oem,
+        body: &[u8],
+        buffer: &mut [u8],
+    ) -> Result<usize, BufferTooSmall> {
+        let mut table = TableBuilder::new(buffer, signature, revision, oem)?;
+        table.put(body)?;
+        table.finish()
+    }
 }
 
 /// Writes a table into a buffer: header, body, then length and checksum.
