@@ -1,5 +1,15 @@
 //! The Seaworthy monitor: see `ARCHITECTURE.md`, "The monitor".
 #![cfg_attr(target_os = "none", no_std, no_main)]
+#![cfg_attr(
+    target_os = "none",
+    expect(
+        unsafe_code,
+        reason = "it is at EL2: entry, registers, tables and the guest's memory"
+    )
+)]
+
+#[cfg(target_os = "none")]
+mod el2;
 
 #[cfg(not(target_os = "none"))]
 fn main() {
@@ -8,10 +18,4 @@ fn main() {
          `cargo seaworthy linux` do it."
     );
     std::process::exit(1);
-}
-
-#[cfg(target_os = "none")]
-#[panic_handler]
-fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    loop {}
 }

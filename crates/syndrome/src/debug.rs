@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::Esr;
+use crate::{Esr, ExceptionClass, Origin};
 
 /// The syndrome of a hardware breakpoint: EC `0x30` or `0x31`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -50,6 +50,18 @@ impl Watchpoint {
     /// The register value.
     pub const fn esr(self) -> Esr {
         self.0
+    }
+
+    /// The same syndrome, as the level it is taken to reports it.
+    pub const fn taken_from(self, origin: Origin) -> Self {
+        let class = match origin {
+            Origin::LowerEl => ExceptionClass::WATCHPOINT_LOWER,
+            Origin::SameEl => ExceptionClass::WATCHPOINT_SAME,
+        };
+        const CLASS: u64 = 0x3f << 26;
+        Self(Esr::new(
+            self.0.bits() & !CLASS | (class.code() as u64) << 26,
+        ))
     }
 
     /// WnR: whether a write matched. An atomic that would have matched on its read counts as a

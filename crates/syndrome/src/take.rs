@@ -13,7 +13,7 @@ use core::fmt;
 use crate::bits::bit;
 use crate::{
     DataAbort, Esr, ExceptionLevel, FaultStatus, InstructionAbort, Mode, Origin, Pstate, SError,
-    SyncErrorType,
+    SyncErrorType, Watchpoint,
 };
 
 /// What was running.
@@ -93,6 +93,14 @@ pub enum Exception {
     /// delivered as zero. FAR and PFAR are not written, so VFV and PFV should be clear. Whether
     /// PSTATE.A masks the SError is for the caller to ask.
     SError(SError),
+    /// A watchpoint of the target's own, that somebody above it was told of. Whether the target
+    /// masks debug exceptions is for the caller to ask.
+    Watchpoint {
+        /// The syndrome that was reported. What it says of the exception level is replaced.
+        watchpoint: Watchpoint,
+        /// The address that was reported.
+        far: u64,
+    },
 }
 
 /// A synchronous abort.
@@ -181,12 +189,17 @@ pub fn take_exception(
     let (esr, far, pfar) = match exception {
         Exception::Abort(abort) => report_abort(abort, from, target)?,
         Exception::SError(serror) => (report_serror(*serror, target), None, None),
+        Exception::Watchpoint { watchpoint, far } => {
+            let esr = watchpoint.taken_from(origin(from, target)).esr();
+            (esr, Some(*far), None)
+        }
     };
     let to_serror_vector = match exception {
         Exception::Abort(abort) => {
             abort.fault.is_external_abort() && target.external_abort_is_serror()
         }
         Exception::SError(_) => true,
+        Exception::Watchpoint { .. } => false,
     };
     let pc = if from.is_aarch32 {
         interrupted.pc & 0xffff_ffff
@@ -270,15 +283,19 @@ fn entry_pstate(interrupted: Pstate, from: Mode, target: &Target) -> Pstate {
     Pstate(pstate | target.level.mode())
 }
 
+fn origin(from: Mode, target: &Target) -> Origin {
+    if from.level == target.level() {
+        Origin::SameEl
+    } else {
+        Origin::LowerEl
+    }
+}
+
 type Report = (Esr, Option<u64>, Option<u64>);
 
 /// ESR, FAR and PFAR of an abort.
 fn report_abort(abort: &Abort, from: Mode, target: &Target) -> Result<Report, TakeError> {
-    let origin = if from.level == target.level() {
-        Origin::SameEl
-    } else {
-        Origin::LowerEl
-    };
+    let origin = origin(from, target);
     if abort.far.is_none() && abort.fault != FaultStatus::EXTERNAL_ABORT {
         return Err(TakeError::AddressMissing(abort.fault));
     }

@@ -42,7 +42,9 @@ impl Guest {
         let words = fresh_window();
         let words = words.chunks_exact(4).map(|word| word.try_into().unwrap());
         Self {
-            window: words.map(|word| AtomicU32::new(u32::from_ne_bytes(word))).collect(),
+            window: words
+                .map(|word| AtomicU32::new(u32::from_ne_bytes(word)))
+                .collect(),
             einj: Einj::new(),
             requests: RefCell::new(Vec::new()),
             answer: Status::Ok,
@@ -144,18 +146,23 @@ impl Guest {
     /// A store to EINJ's registers.
     pub(crate) fn store(&self, offset: u64, width: Width, value: u64) {
         let answer = self.answer;
-        self.einj.store(&*self.window, offset, width, value, |request| {
-            self.requests.borrow_mut().push(request);
-            Response::from(answer)
-        });
+        self.einj
+            .store(&*self.window, offset, width, value, |request| {
+                self.requests.borrow_mut().push(request);
+                Response::from(answer)
+            });
     }
 }
 
 fn einj_offset(address: u64) -> Option<u64> {
-    address.checked_sub(EINJ).filter(|offset| *offset < REGISTERS_LENGTH)
+    address
+        .checked_sub(EINJ)
+        .filter(|offset| *offset < REGISTERS_LENGTH)
 }
 
 fn offset(address: u64) -> Result<usize, Refused> {
-    let offset = address.checked_sub(FIRMWARE).filter(|offset| *offset < FIRMWARE_LENGTH);
+    let offset = address
+        .checked_sub(FIRMWARE)
+        .filter(|offset| *offset < FIRMWARE_LENGTH);
     offset.map(|offset| offset as usize).ok_or(Refused(address))
 }

@@ -1,0 +1,221 @@
+//! Stage 2 aborts: what the guest reached for, and what becomes of it.
+
+use control::layout::{DOORBELL, EINJ, REGISTERS_LENGTH};
+use control::{LINE, PAGE};
+use monitor::clip;
+use monitor::exclusive;
+use monitor::instruction::{Class, MopsRegisters, classify, store_range};
+use syndrome::{DataAbort, FaultKind, FaultStatus, InstructionAbort, Level};
+
+use super::cpu::Cpu;
+use super::hit::{self, Consumption};
+use super::registers::mrs;
+use super::stage2::Access;
+use super::step::Writes;
+use super::vectors::Frame;
+use super::{devices, guest, poison, stage2};
+
+/// The longest run from a load-exclusive to its store, in instructions.
+const RUN: usize = 24;
+
+/// Where a stage 2 abort was.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    /// The virtual address, tag included.
+    far: u64,
+    /// The guest-physical page.
+    page: u64,
+}
+
+impl Place {
+    /// `None` if the guest changed its tables meanwhile: the access is repeated.
+    fn read(cpu: &Cpu, fault: FaultStatus, walk: bool) -> Option<Self> {
+        let far = mrs!("far_el2");
+        let page = if matches!(fault.kind(), FaultKind::Permission(_)) && !walk {
+            // HPFAR_EL2 holds nothing for these (Arm ARM, HPFAR_EL2).
+            guest::translate(&cpu.has, far)? & !(PAGE - 1)
+        } else {
+            (mrs!("hpfar_el2") >> 4) << 12
+        };
+        Some(Self { far, page })
+    }
+
+    /// The guest-physical address of the first byte, of accesses that are not table walks.
+    fn address(self) -> u64 {
+        self.page | self.far % PAGE
+    }
+}
+
+/// What there is to say about the page before anything else.
+enum Verdict {
+    /// It has poison, in these lines.
+    Poison(u64),
+    /// Nothing is there.
+    Nothing,
+    /// It was closed for poison that is gone, or for a moment: repeat the access.
+    Repeat,
+}
+
+fn judge(cpu: &Cpu, page: u64) -> Verdict {
+    let lines = poison::SET.lines(page);
+    if lines != 0 {
+        Verdict::Poison(lines)
+    } else if stage2::ram().contains(&page) {
+        poison::reopen(cpu.view, page);
+        Verdict::Repeat
+    } else if stage2::is_hidden(page) {
+        Verdict::Nothing
+    } else {
+        Verdict::Repeat
+    }
+}
+
+/// A data abort from the guest.
+pub(super) fn data(cpu: &mut Cpu, frame: &mut Frame, abort: DataAbort) {
+    let walk = abort.on_stage1_walk();
+    let Some(place) = Place::read(cpu, abort.fault(), walk) else {
+        return;
+    };
+    let registers = DOORBELL..EINJ + REGISTERS_LENGTH;
+    if !walk && registers.contains(&place.page) {
+        return devices::access(cpu, frame, place.address(), abort);
+    }
+    let lines = match judge(cpu, place.page) {
+        Verdict::Poison(lines) => lines,
+        Verdict::Repeat => return,
+        Verdict::Nothing => {
+            return hit::nothing_there(cpu, frame, place.far, Some(abort));
+        }
+    };
+    if walk {
+        let write = abort.is_write() == Some(true);
+        return on_walk(cpu, frame, place, Consumption::walk_of(write, abort));
+    }
+    access(cpu, frame, place, lines, abort);
+}
+
+/// A load or store to a page with poison.
+fn access(cpu: &mut Cpu, frame: &mut Frame, place: Place, lines: u64, abort: DataAbort) {
+    let simple = abort.instruction();
+    let is_plain_load = simple.is_some() && abort.is_write() == Some(false);
+    if is_plain_load {
+        // Never needed, but free: the watchpoints' answer is checked against it.
+        let expected =
+            simple.map(|access| clip::overlaps(u64::from(access.size), place.far % PAGE, lines));
+        cpu.step(frame, Writes::Nothing, expected);
+        return cpu.open(place.page, Some(place.far), Access::All);
+    }
+    let word = guest::instruction(&cpu.has, frame.pc);
+    let class = word.map_or(Class::Other, classify);
+    if abort.is_cache_maintenance() || matches!(class, Class::CacheMaintenance) {
+        // Not a load, whatever the syndrome calls it: nothing to guard.
+        cpu.step(frame, Writes::Nothing, None);
+        return cpu.open(place.page, None, Access::All);
+    }
+    if matches!(class, Class::LoadExclusive { .. }) && cpu.may_run_through(frame) {
+        if let Some(run) = scan(cpu, frame.pc) {
+            cpu.run_through(frame, &run);
+            return cpu.open(place.page, Some(place.far), Access::All);
+        }
+    }
+    let writes = match class {
+        Class::Copy(_) | Class::Set(_) => {
+            let before = MopsRegisters::read(&class, |number| frame.get(number));
+            Writes::Mops(class, before)
+        }
+        _ => word
+            .and_then(|word| store_range(word, &|number| register(frame, number)))
+            .map_or(Writes::Nothing, Writes::Range),
+    };
+    cpu.step(frame, writes, None);
+    cpu.open(place.page, Some(place.far), Access::All);
+}
+
+/// A base register, where 31 is the stack pointer that the guest uses.
+fn register(frame: &Frame, number: u8) -> u64 {
+    if number < 31 {
+        return frame.get(number);
+    }
+    let uses_el1_stack = frame.pstate & 0b1111 == 0b0101;
+    if uses_el1_stack {
+        mrs!("sp_el1")
+    } else {
+        mrs!("sp_el0")
+    }
+}
+
+fn scan(cpu: &Cpu, pc: u64) -> Option<exclusive::RunThrough> {
+    let mut code = [0; RUN];
+    let mut count = 0;
+    for (index, word) in code.iter_mut().enumerate() {
+        let Some(instruction) = guest::instruction(&cpu.has, pc + 4 * index as u64) else {
+            break;
+        };
+        *word = instruction;
+        count += 1;
+    }
+    // One breakpoint is kept for the vectors.
+    exclusive::scan(&code[..count], pc, cpu.has.breakpoints - 1)
+}
+
+/// An instruction abort from the guest.
+pub(super) fn fetch(cpu: &mut Cpu, frame: &mut Frame, abort: InstructionAbort) {
+    let walk = abort.on_stage1_walk();
+    let Some(place) = Place::read(cpu, abort.fault(), walk) else {
+        return;
+    };
+    let lines = match judge(cpu, place.page) {
+        Verdict::Poison(lines) => lines,
+        Verdict::Repeat => return,
+        Verdict::Nothing => {
+            return hit::nothing_there(cpu, frame, place.far, None);
+        }
+    };
+    if walk {
+        return on_walk(cpu, frame, place, Consumption::walk_of_fetch());
+    }
+    if lines >> (place.far % PAGE / LINE) & 1 != 0 {
+        return hit::load(cpu, frame, Consumption::fetch(place.address(), place.far));
+    }
+    let is_exclusive = guest::instruction(&cpu.has, frame.pc)
+        .is_some_and(|word| matches!(classify(word), Class::LoadExclusive { .. }));
+    match is_exclusive.then(|| scan(cpu, frame.pc)).flatten() {
+        Some(run) if cpu.may_run_through(frame) => cpu.run_through(frame, &run),
+        _ => cpu.step(frame, Writes::Nothing, None),
+    }
+    cpu.open(place.page, Some(place.far), Access::Fetch);
+}
+
+/// A stage 1 table walk that went through a page with poison.
+fn on_walk(cpu: &mut Cpu, frame: &mut Frame, place: Place, consumption: Consumption) {
+    let regime = guest::regime(&cpu.has);
+    let step = regime
+        .walk(&guest::Ram, place.far)
+        .find(|step| step.address & !(PAGE - 1) == place.page);
+    let Some(step) = step else {
+        // The tables changed meanwhile. If the page is still in the way, it will be met again.
+        cpu.step(frame, Writes::Nothing, None);
+        return cpu.open(place.page, None, Access::All);
+    };
+    let line = step.address & !(LINE - 1);
+    if poison::SET.policy(line).is_some() {
+        if let Some(level) = Level::new(step.level) {
+            let fault = FaultStatus::external_abort_on_walk(level);
+            return hit::load(
+                cpu,
+                frame,
+                Consumption {
+                    address: step.address,
+                    far: place.far,
+                    fault,
+                    ..consumption
+                },
+            );
+        }
+    }
+    cpu.step(frame, Writes::Nothing, None);
+    // The page may be what the access itself goes to. Then there will be no further fault.
+    let target = guest::translate(&cpu.has, place.far).map(|target| target & !(PAGE - 1));
+    let address = (target == Some(place.page)).then_some(place.far);
+    cpu.open(place.page, address, Access::All);
+}

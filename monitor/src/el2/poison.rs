@@ -1,0 +1,189 @@
+//! What is poisoned, and the commands that change it.
+
+use control::{Command, Counter, LINE, Notice, PAGE, Policy, Request, Response, Status};
+use firmware::{Record, Source};
+use monitor::poison::PoisonSet;
+use spin::Mutex;
+use syndrome::AsyncErrorType;
+
+use super::registers::{mrs, run};
+use super::stage2::{self, Access, View};
+use super::{devices, gic, mailbox, summon};
+
+/// All poisoned lines. Read by every CPU at any time.
+pub(super) static SET: PoisonSet = PoisonSet::new();
+
+/// Held while a command changes the set. Aborts do not take it.
+static CHANGING: Mutex<()> = Mutex::new(());
+
+/// Runs a command for CPU `cpu`.
+pub(super) fn execute(cpu: usize, request: &Request) -> Response {
+    let response: Response = carry_out(cpu, request).into();
+    if response.status != Status::Ok {
+        mailbox::count(cpu, Counter::Refused);
+        mailbox::log!(
+            "refused: command {} address {:#x} length {:#x} policy {:#x}: {}",
+            request.command,
+            request.address,
+            request.length,
+            request.policy,
+            response.status
+        );
+    }
+    response
+}
+
+fn carry_out(cpu: usize, request: &Request) -> Result<u64, Status> {
+    let command = Command::from_raw(request.command).ok_or(Status::UnknownCommand)?;
+    match command {
+        Command::Ping => Ok(0),
+        Command::Poison => poison(cpu, request),
+        Command::Clear => clear(cpu, request),
+        Command::Query => {
+            check(request.address, LINE)?;
+            let policy = SET.policy(request.address);
+            Ok(policy.map_or(0, |policy| (policy | Policy::POISONED).bits().into()))
+        }
+        Command::Next => Ok(SET.next(request.address).unwrap_or(u64::MAX)),
+        Command::ClearAll => {
+            let _changing = CHANGING.lock();
+            let mut from = 0;
+            while let Some(line) = SET.next(from) {
+                if SET.remove(line) {
+                    mailbox::count(cpu, Counter::Cleared);
+                }
+                from = line + LINE;
+            }
+            Ok(0)
+        }
+        Command::Notify => notify(cpu, request),
+        Command::Count => usize::try_from(request.address)
+            .ok()
+            .and_then(|number| Counter::ALL.get(number))
+            .map(|counter| mailbox::sum(*counter))
+            .ok_or(Status::BadArgument),
+    }
+}
+
+/// Whether the range is whole lines of the guest's RAM.
+fn check(address: u64, length: u64) -> Result<(), Status> {
+    if length == 0 {
+        return Err(Status::BadLength);
+    }
+    if !address.is_multiple_of(LINE) || !length.is_multiple_of(LINE) {
+        return Err(Status::Unaligned);
+    }
+    let end = address.checked_add(length).ok_or(Status::BadLength)?;
+    let ram = stage2::ram();
+    if address < ram.end && end > ram.end || stage2::is_reserved(address) {
+        return Err(Status::MonitorMemory);
+    }
+    if address < ram.start || end > ram.end {
+        return Err(Status::OutsideRam);
+    }
+    Ok(())
+}
+
+fn lines(address: u64, length: u64) -> impl Iterator<Item = u64> {
+    (address..address + length).step_by(LINE as usize)
+}
+
+fn poison(cpu: usize, request: &Request) -> Result<u64, Status> {
+    let Request {
+        address, length, ..
+    } = *request;
+    check(address, length)?;
+    let policy = Policy::from_request(request.policy).ok_or(Status::BadPolicy)?;
+    if policy.contains(Policy::SERROR) && !has_ras() {
+        return Err(Status::Unsupported);
+    }
+    let _changing = CHANGING.lock();
+    let pages = || (address & !(PAGE - 1)..address + length).step_by(PAGE as usize);
+    let new_pages = pages().filter(|page| SET.lines(*page) == 0).count();
+    if new_pages > 4096 {
+        return Err(Status::NoRoom);
+    }
+    for page in pages() {
+        stage2::prepare(page).map_err(|_| Status::NoRoom)?;
+    }
+    for line in lines(address, length) {
+        // There is room: it was counted above, and nobody else adds.
+        if SET.insert(line, policy) == Ok(true) {
+            mailbox::count(cpu, Counter::Poisoned);
+        }
+    }
+    for page in pages() {
+        stage2::close_everywhere(page);
+    }
+    Ok(0)
+}
+
+fn clear(cpu: usize, request: &Request) -> Result<u64, Status> {
+    check(request.address, request.length)?;
+    let _changing = CHANGING.lock();
+    for line in lines(request.address, request.length) {
+        if SET.remove(line) {
+            mailbox::count(cpu, Counter::Cleared);
+        }
+    }
+    Ok(0)
+}
+
+/// The instruction that CPU `cpu` stepped over has written `bytes` of a bad line.
+pub(super) fn overwritten(cpu: usize, line: u64, bytes: u64) {
+    if SET.written(line, bytes) {
+        mailbox::count(cpu, Counter::Overwritten);
+    }
+}
+
+/// Gives a page back to one CPU for good, since nothing is bad in it any more.
+///
+/// Poison may arrive at the same moment. Whoever adds it marks the line first and closes the page
+/// then; this opens first and looks then. So one of the two sees the other.
+pub(super) fn reopen(view: View, page: u64) {
+    view.open(page, Access::All);
+    if SET.lines(page) != 0 {
+        view.close(page);
+        run!("dsb nshst");
+        stage2::flush_all_here();
+        run!("dsb nsh", "isb");
+    }
+}
+
+fn has_ras() -> bool {
+    mrs!("id_aa64pfr0_el1") >> 28 & 0xf != 0
+}
+
+/// Reports an error that nobody has met.
+fn notify(cpu: usize, request: &Request) -> Result<u64, Status> {
+    let notice = Notice::from_raw(request.length).ok_or(Status::BadArgument)?;
+    check(request.address & !(LINE - 1), LINE)?;
+    let serror = match notice {
+        Notice::Corrected | Notice::ThresholdExceeded | Notice::PatrolScrub => None,
+        Notice::SErrorCorrected => Some(AsyncErrorType::Corrected),
+        Notice::SErrorRestartable => Some(AsyncErrorType::Restartable),
+        Notice::SErrorRecoverable => Some(AsyncErrorType::Recoverable),
+        Notice::SErrorUncontainable => Some(AsyncErrorType::Uncontainable),
+    };
+    if serror.is_some() && !has_ras() {
+        return Err(Status::Unsupported);
+    }
+    let source = if serror.is_some() {
+        Source::Sei
+    } else {
+        Source::Gsiv
+    };
+    let record = Record::notice(notice, request.address);
+    devices::REPORTER
+        .report(devices::window(), source, cpu, &record)
+        .map_err(|_| Status::Unacknowledged)?;
+    mailbox::count(cpu, Counter::Records);
+    match serror {
+        None => gic::notify(),
+        Some(error_type) => {
+            mailbox::count(cpu, Counter::SErrors);
+            summon::serror(cpu, error_type);
+        }
+    }
+    Ok(0)
+}
