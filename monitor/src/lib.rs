@@ -4,3 +4,5 @@
 //! The program around it is in `main.rs` and its modules.
 #![no_std]
 #![forbid(unsafe_code)]
+
+pub mod poison;
