@@ -8,60 +8,8 @@
 
 pub mod device_tree;
 pub mod poison;
-pub mod watch {
-    #[derive(Clone, Copy, Debug, Default)]
-    pub struct PoisonedPage {
-        pub address: u64,
-        pub lines: u64,
-    }
-    #[derive(Clone, Copy, Debug)]
-    pub struct Watchpoint {
-        pub address: u64,
-        pub size: u32,
-    }
-    #[derive(Debug, Clone)]
-    pub struct Plan {
-        w: [Watchpoint; 16],
-        n: usize,
-    }
-    impl Default for Plan {
-        fn default() -> Self {
-            Self::new()
-        }
-    }
-    impl Plan {
-        pub const fn new() -> Self {
-            Plan {
-                w: [Watchpoint {
-                    address: 0,
-                    size: 6,
-                }; 16],
-                n: 0,
-            }
-        }
-        pub fn watchpoints(&self) -> &[Watchpoint] {
-            &self.w[..self.n]
-        }
-        pub fn covers(&self, _: u64) -> bool {
-            false
-        }
-        pub fn refine(&self, _: &[PoisonedPage], _: u64, _: usize) -> Option<Plan> {
-            None
-        }
-    }
-    pub fn plan(p: &[PoisonedPage], _a: u64, s: usize) -> Plan {
-        let mut r = Plan::new();
-        for q in p {
-            for i in 0..64 {
-                if q.lines >> i & 1 != 0 && r.n < s {
-                    r.w[r.n].address = q.address + i * 64;
-                    r.n += 1;
-                }
-            }
-        }
-        r
-    }
-}
+pub mod watch;
+
 pub mod instruction {
     use core::ops::Range;
     #[derive(Clone, Copy, Debug)]
@@ -72,11 +20,27 @@ pub mod instruction {
         Copy(u32),
         Set(u32),
     }
+    pub struct Src {
+        pub next: u64,
+    }
+    impl Src {
+        pub fn contains(&self, _: u64) -> bool {
+            false
+        }
+    }
+    impl Class {
+        pub fn reach(&self) -> crate::watch::Reach {
+            crate::watch::Reach::Anywhere
+        }
+    }
     #[derive(Clone, Copy, Debug)]
     pub struct MopsRegisters;
     impl MopsRegisters {
         pub fn read(_: &Class, _: impl Fn(u8) -> u64) -> Self {
             Self
+        }
+        pub fn source(&self, _: &Class) -> Option<Src> {
+            None
         }
     }
     pub fn mops_written(_: &Class, _: &MopsRegisters, _: &MopsRegisters) -> Range<u64> {

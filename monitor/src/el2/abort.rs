@@ -5,6 +5,7 @@ use control::{LINE, PAGE};
 use monitor::clip;
 use monitor::exclusive;
 use monitor::instruction::{Class, MopsRegisters, classify, store_range};
+use monitor::watch::Reach;
 use syndrome::{DataAbort, FaultKind, FaultStatus, InstructionAbort, Level};
 
 use super::cpu::Cpu;
@@ -42,7 +43,7 @@ impl Place {
 
     /// The guest-physical address of the first byte, of accesses that are not table walks.
     fn address(self) -> u64 {
-        self.page | self.far % PAGE
+        self.page | (self.far % PAGE)
     }
 }
 
@@ -96,39 +97,63 @@ pub(super) fn data(cpu: &mut Cpu, frame: &mut Frame, abort: DataAbort) {
 
 /// A load or store to a page with poison.
 fn access(cpu: &mut Cpu, frame: &mut Frame, place: Place, lines: u64, abort: DataAbort) {
-    let simple = abort.instruction();
-    let is_plain_load = simple.is_some() && abort.is_write() == Some(false);
-    if is_plain_load {
+    let is_load = abort.is_write() == Some(false);
+    if let (Some(simple), true) = (abort.instruction(), is_load) {
         // Never needed, but free: the watchpoints' answer is checked against it.
-        let expected =
-            simple.map(|access| clip::overlaps(u64::from(access.size), place.far % PAGE, lines));
-        cpu.step(frame, Writes::Nothing, expected);
-        return cpu.open(place.page, Some(place.far), Access::All);
+        let size = u64::from(simple.size);
+        let expected = clip::overlaps(size, place.far % PAGE, lines);
+        if !cpu.step.is_active() {
+            cpu.step(frame);
+            cpu.describe(Reach::Contiguous, Writes::Nothing, Some(expected));
+        }
+        return open(cpu, frame, place, Some(place.far), Access::All);
     }
     let word = guest::instruction(&cpu.has, frame.pc);
     let class = word.map_or(Class::Other, classify);
     if abort.is_cache_maintenance() || matches!(class, Class::CacheMaintenance) {
         // Not a load, whatever the syndrome calls it: nothing to guard.
-        cpu.step(frame, Writes::Nothing, None);
-        return cpu.open(place.page, None, Access::All);
+        cpu.step(frame);
+        return open(cpu, frame, place, None, Access::All);
     }
-    if matches!(class, Class::LoadExclusive { .. }) && cpu.may_run_through(frame) {
-        if let Some(run) = scan(cpu, frame.pc) {
-            cpu.run_through(frame, &run);
-            return cpu.open(place.page, Some(place.far), Access::All);
-        }
+    if matches!(class, Class::LoadExclusive { .. })
+        && cpu.may_run_through(frame)
+        && let Some(run) = scan(cpu, frame.pc)
+    {
+        cpu.run_through(frame, &run);
+        return open(cpu, frame, place, Some(place.far), Access::All);
     }
+    let starts = !cpu.step.is_active();
+    cpu.step(frame);
+    let mut loaded_from = Some(place.far);
     let writes = match class {
         Class::Copy(_) | Class::Set(_) => {
-            let before = MopsRegisters::read(&class, |number| frame.get(number));
-            Writes::Mops(class, before)
+            let registers = MopsRegisters::read(&class, |number| frame.get(number));
+            match registers.source(&class) {
+                Some(source) => {
+                    cpu.reads_from(source.next);
+                    // Its other end is written to.
+                    loaded_from = loaded_from.filter(|far| source.contains(*far));
+                }
+                None => loaded_from = None,
+            }
+            Writes::Mops(class, registers)
         }
         _ => word
             .and_then(|word| store_range(word, &|number| register(frame, number)))
             .map_or(Writes::Nothing, Writes::Range),
     };
-    cpu.step(frame, writes, None);
-    cpu.open(place.page, Some(place.far), Access::All);
+    if starts {
+        cpu.describe(class.reach(), writes, None);
+    }
+    open(cpu, frame, place, loaded_from, Access::All);
+}
+
+/// Opens the page to the instruction that is being stepped; or hands over an abort, if its bad lines
+/// cannot be told from what the instruction reads.
+fn open(cpu: &mut Cpu, frame: &mut Frame, place: Place, address: Option<u64>, access: Access) {
+    if !cpu.open(place.page, address, access) {
+        hit::ambiguous(cpu, frame, place.page, place.far);
+    }
 }
 
 /// A base register, where 31 is the stack pointer that the guest uses.
@@ -181,9 +206,9 @@ pub(super) fn fetch(cpu: &mut Cpu, frame: &mut Frame, abort: InstructionAbort) {
         .is_some_and(|word| matches!(classify(word), Class::LoadExclusive { .. }));
     match is_exclusive.then(|| scan(cpu, frame.pc)).flatten() {
         Some(run) if cpu.may_run_through(frame) => cpu.run_through(frame, &run),
-        _ => cpu.step(frame, Writes::Nothing, None),
+        _ => cpu.step(frame),
     }
-    cpu.open(place.page, Some(place.far), Access::Fetch);
+    open(cpu, frame, place, Some(place.far), Access::Fetch);
 }
 
 /// A stage 1 table walk that went through a page with poison.
@@ -194,28 +219,24 @@ fn on_walk(cpu: &mut Cpu, frame: &mut Frame, place: Place, consumption: Consumpt
         .find(|step| step.address & !(PAGE - 1) == place.page);
     let Some(step) = step else {
         // The tables changed meanwhile. If the page is still in the way, it will be met again.
-        cpu.step(frame, Writes::Nothing, None);
-        return cpu.open(place.page, None, Access::All);
+        cpu.step(frame);
+        return open(cpu, frame, place, None, Access::All);
     };
     let line = step.address & !(LINE - 1);
-    if poison::SET.policy(line).is_some() {
-        if let Some(level) = Level::new(step.level) {
-            let fault = FaultStatus::external_abort_on_walk(level);
-            return hit::load(
-                cpu,
-                frame,
-                Consumption {
-                    address: step.address,
-                    far: place.far,
-                    fault,
-                    ..consumption
-                },
-            );
-        }
+    if poison::SET.policy(line).is_some()
+        && let Some(level) = Level::new(step.level)
+    {
+        let met = Consumption {
+            address: step.address,
+            far: place.far,
+            fault: FaultStatus::external_abort_on_walk(level),
+            ..consumption
+        };
+        return hit::load(cpu, frame, met);
     }
-    cpu.step(frame, Writes::Nothing, None);
+    cpu.step(frame);
     // The page may be what the access itself goes to. Then there will be no further fault.
     let target = guest::translate(&cpu.has, place.far).map(|target| target & !(PAGE - 1));
     let address = (target == Some(place.page)).then_some(place.far);
-    cpu.open(place.page, address, Access::All);
+    open(cpu, frame, place, address, Access::All);
 }

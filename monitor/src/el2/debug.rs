@@ -142,18 +142,22 @@ impl Borrowed {
         msr!("mdscr_el1", self.mdscr & !SS | MDE | step);
     }
 
-    /// How many watchpoints the monitor can have. The guest's own that are live stay, as long as
-    /// one is left.
+    /// How many watchpoints the monitor can have. The guest's own that are live stay, but for two.
     pub(super) fn free_watchpoints(&self, has: &Has) -> usize {
-        let kept = (0..has.watchpoints)
-            .filter(|&slot| self.is_kept(slot))
-            .count();
-        (has.watchpoints - kept).max(1)
+        let kept = (0..has.watchpoints).filter(|&slot| self.is_kept(has, slot));
+        has.watchpoints - kept.count()
     }
 
-    /// Whether the guest's own watchpoint in this slot stays armed.
-    fn is_kept(&self, slot: usize) -> bool {
+    /// Whether the guest's own watchpoint in this slot would fire.
+    fn is_live(&self, slot: usize) -> bool {
         self.live && self.watchpoints[slot].control & ENABLED != 0
+    }
+
+    /// Whether the guest's own watchpoint in this slot stays armed. Two slots are the monitor's
+    /// whatever the guest does with the rest: so many tell any contiguous load from its neighbours.
+    fn is_kept(&self, has: &Has, slot: usize) -> bool {
+        let before = (0..slot).filter(|&slot| self.is_live(slot)).count();
+        self.is_live(slot) && before + 2 < has.watchpoints
     }
 
     /// Arms these watchpoints on loads, in place of any that the monitor had. Gives whether one of the
@@ -166,13 +170,12 @@ impl Borrowed {
         let mut wanted = watchpoints.into_iter();
         let mut displaced = false;
         for slot in 0..has.watchpoints {
-            let last_resort = slot + 1 == has.watchpoints && self.all_kept(has);
-            if self.is_kept(slot) && !last_resort {
+            if self.is_kept(has, slot) {
                 continue;
             }
             match wanted.next() {
                 Some((address, size)) => {
-                    displaced |= self.is_kept(slot);
+                    displaced |= self.is_live(slot);
                     self.borrow_watchpoint(slot);
                     write_wvr(slot, address);
                     // MASK, all of BAS, loads only, EL1 and EL0, enabled.
@@ -187,10 +190,6 @@ impl Borrowed {
             }
         }
         displaced
-    }
-
-    fn all_kept(&self, has: &Has) -> bool {
-        (0..has.watchpoints).all(|slot| self.is_kept(slot))
     }
 
     fn borrow_watchpoint(&mut self, slot: usize) {

@@ -1,6 +1,6 @@
 //! Handing the guest what its CPU would have given it: the abort, and before that the record.
 
-use control::{Counter, LINE, Policy};
+use control::{Counter, LINE, PAGE, Policy};
 use firmware::{Busy, Consumer, Record, Source};
 use syndrome::{
     Abort, Access, AsyncErrorType, DataAbort, Delivery, Exception, FaultStatus, Interrupted,
@@ -198,6 +198,16 @@ pub(super) fn set_serror(error_type: AsyncErrorType) {
         "S3_4_C5_C2_3",
         SError::asynchronous(error_type).esr().bits() & 0x1ff_ffff
     );
+}
+
+/// An instruction may or may not load from a bad line of the page, and there are too few watchpoints to
+/// find out. It must not, so it is aborted.
+pub(super) fn ambiguous(cpu: &mut Cpu, frame: &mut Frame, page: u64, far: u64) {
+    mailbox::count(cpu.index, Counter::Ambiguous);
+    match poison::SET.next(page) {
+        Some(line) if line < page + PAGE => load(cpu, frame, Consumption::load(line, far)),
+        _ => cpu.abandon_step(frame),
+    }
 }
 
 /// The guest reached for memory that its machine does not have.

@@ -70,7 +70,7 @@ fn cpu_on(affinity: u64, pc: u64, argument: u64) -> i64 {
     let Some(index) = guest_cpu(affinity) else {
         return INVALID_PARAMETERS;
     };
-    if pc % 4 != 0 {
+    if !pc.is_multiple_of(4) {
         return INVALID_ADDRESS;
     }
     // A call that fails must not disturb a CPU on its way up, which has yet to read where to go.

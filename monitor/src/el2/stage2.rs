@@ -253,7 +253,7 @@ fn split(block: u64, level: u32) -> Result<u64, NoRoom> {
         let size = 1 << (39 - 9 * level);
         let kind = if level == 3 { TABLE } else { 0 };
         for index in 0..512 {
-            entry_at(table, index).store(block + index * size | kind, Ordering::Relaxed);
+            entry_at(table, index).store((block + index * size) | kind, Ordering::Relaxed);
         }
     }
     Ok(table)

@@ -13,7 +13,7 @@ use core::ops::Range;
 use control::{Counter, LINE, PAGE};
 use monitor::exclusive::RunThrough;
 use monitor::instruction::{Class, MopsRegisters, mops_written};
-use monitor::watch::{Plan, PoisonedPage, plan};
+use monitor::watch::{MAX_PAGES, Plan, PoisonedPage, Reach, Watchpoint, plan};
 
 use super::cpu::{Cpu, HCR_VSE};
 use super::debug::Borrowed;
@@ -26,9 +26,8 @@ use super::{guest, mailbox, poison, stage2};
 const SS: u64 = 1 << 21;
 const DAIF: u64 = 0xf << 6;
 
-/// Pages open at a time. One instruction can need that many: a gather whose every element straddles
-/// two pages with poison, and the tables on the way to them.
-const OPEN: usize = 128;
+/// Pages open at a time. A copy that goes on to another closes the first again.
+const OPEN: usize = MAX_PAGES;
 
 /// Bytes that an address can stand for under top byte ignore.
 const UNTAGGED: u64 = (1 << 56) - 1;
@@ -66,9 +65,12 @@ pub(super) struct Step {
     /// Where the next page goes, and how many there are.
     count: usize,
     borrowed: Borrowed,
-    plan: Plan,
-    /// The virtual address that the watchpoints were last chosen around.
-    around: u64,
+    /// The watchpoints that are armed.
+    plan: Option<Plan>,
+    /// The virtual address that the first abort was for, of those that were not table walks.
+    around: Option<u64>,
+    /// What the instruction may load, from there.
+    reach: Reach,
     pc: u64,
     /// PSTATE of the guest, before the monitor changed SS and DAIF in it.
     pstate: u64,
@@ -99,8 +101,9 @@ impl Step {
             open: [None; OPEN],
             count: 0,
             borrowed: Borrowed::new(),
-            plan: Plan::new(),
-            around: 0,
+            plan: None,
+            around: None,
+            reach: Reach::Anywhere,
             pc: 0,
             pstate: 0,
             writes: Writes::Nothing,
@@ -142,13 +145,11 @@ impl Step {
 
 impl Cpu {
     /// Starts to step the instruction at the PC, or goes on with a step that met another page.
-    pub(super) fn step(&mut self, frame: &mut Frame, writes: Writes, expected: Option<bool>) {
+    pub(super) fn step(&mut self, frame: &mut Frame) {
         if self.step.is_active() {
             return;
         }
         self.begin_step(frame, Mode::Single);
-        self.step.writes = writes;
-        self.step.expected = expected;
         frame.pstate |= SS;
         mailbox::count(self.index, Counter::Steps);
     }
@@ -182,8 +183,23 @@ impl Cpu {
         step.writes = Writes::Nothing;
         step.expected = None;
         step.excused = [None; 4];
+        step.plan = None;
+        step.around = None;
+        step.reach = Reach::Anywhere;
         step.borrowed
             .take(&self.has, frame.pstate, mode == Mode::Single);
+    }
+
+    /// Says what the instruction does, as far as it is known: before a page is opened for it.
+    pub(super) fn describe(&mut self, reach: Reach, writes: Writes, expected: Option<bool>) {
+        self.step.reach = reach;
+        self.step.writes = writes;
+        self.step.expected = expected;
+    }
+
+    /// Says where a copy reads now. What it reads next is the nearest to that.
+    pub(super) fn reads_from(&mut self, address: u64) {
+        self.step.around = Some(address);
     }
 
     /// Whether a run-through is possible: not if the guest is stepping itself.
@@ -192,9 +208,12 @@ impl Cpu {
         !self.step.is_active() && !steps
     }
 
-    /// Opens a page to the instruction, whose access to it is at `address`, and guards what is bad in
-    /// all pages that are open.
-    pub(super) fn open(&mut self, page: u64, address: Option<u64>, access: Access) {
+    /// Opens a page to the instruction, and guards what is bad in all pages that are open. `address` is
+    /// where the instruction reaches the page to load from it; `None` if it does not.
+    ///
+    /// Gives whether all of it is guarded. If not, the instruction must not run.
+    #[must_use]
+    pub(super) fn open(&mut self, page: u64, address: Option<u64>, access: Access) -> bool {
         let open = Open {
             page,
             address: address.map(|address| address & !(PAGE - 1)),
@@ -207,13 +226,13 @@ impl Cpu {
                 run!("dsb nsh", "isb");
             }
         }
-        self.step.around = address.unwrap_or(self.step.around);
         if let (Some(address), Access::All) = (address, access) {
+            self.step.around.get_or_insert(address);
             self.open_neighbour(page, address);
         }
-        // Poison that arrives from now on closes the page again; see `monitor::poison`.
+        // First open, then look what is bad: poison that arrives meanwhile closes the page again.
         self.view.open(page, access);
-        self.arm(None);
+        self.arm()
     }
 
     /// An access near the end of a page may go on in the next. If that is another mapping of a page
@@ -234,17 +253,14 @@ impl Cpu {
         }
     }
 
-    /// Guards the bad lines of the open pages, after `clean` was hit if one was.
-    fn arm(&mut self, clean: Option<u64>) -> bool {
+    /// Guards the bad lines of the open pages. Gives whether that is possible.
+    fn arm(&mut self) -> bool {
         let mut pages = [PoisonedPage::default(); OPEN];
         let mut count = 0;
         for open in self.step.pages() {
-            let Some(address) = open.address else {
+            let (Some(address), Access::All) = (open.address, open.access) else {
                 continue;
             };
-            if open.access == Access::Fetch {
-                continue;
-            }
             let mut lines = poison::SET.lines(open.page);
             for excused in self.step.excused.into_iter().flatten() {
                 if excused & !(PAGE - 1) == open.page {
@@ -255,11 +271,12 @@ impl Cpu {
             count += 1;
         }
         let slots = self.step.borrowed.free_watchpoints(&self.has);
-        let refined = match clean {
-            Some(clean) => self.step.plan.refine(&pages[..count], clean, slots),
-            None => Some(plan(&pages[..count], self.step.around, slots)),
-        };
-        let Some(plan) = refined else { return false };
+        let around = self.step.around.unwrap_or(0);
+        self.guard(plan(&pages[..count], around, self.step.reach, slots))
+    }
+
+    fn guard(&mut self, plan: Option<Plan>) -> bool {
+        let Some(plan) = plan else { return false };
         let watchpoints = plan
             .watchpoints()
             .iter()
@@ -267,7 +284,7 @@ impl Cpu {
         if self.step.borrowed.watch(&self.has, watchpoints) {
             mailbox::count(self.index, Counter::Displaced);
         }
-        self.step.plan = plan;
+        self.step.plan = Some(plan);
         run!("dsb nsh", "isb");
         true
     }
@@ -281,21 +298,26 @@ impl Cpu {
         let Some(open) = self.step.pages().find(same_page) else {
             return Watched::Guests;
         };
-        let line = open.page + address % PAGE & !(LINE - 1);
+        let line = (open.page + address % PAGE) & !(LINE - 1);
         if self.step.excused.contains(&Some(line)) {
             return Watched::Guests;
         }
         if poison::SET.lines(open.page) >> (line % PAGE / LINE) & 1 != 0 {
             return Watched::Poison(open.page + address % PAGE);
         }
-        if self.step.plan.covers(address) {
-            return if self.arm(Some(address)) {
-                Watched::Again
-            } else {
-                Watched::Ambiguous(open.page + address % PAGE)
-            };
+        let Some(plan) = self.step.plan else {
+            return Watched::Guests;
+        };
+        let covers = |watchpoint: &Watchpoint| {
+            (watchpoint.address ^ address) & UNTAGGED < 1 << watchpoint.size
+        };
+        if !plan.watchpoints().iter().any(covers) {
+            Watched::Guests
+        } else if self.guard(plan.refine(address)) {
+            Watched::Again
+        } else {
+            Watched::Ambiguous(open.page + address % PAGE)
         }
-        Watched::Guests
     }
 
     /// Lets the instruction have the data of a bad line, and tries it again.
@@ -304,7 +326,7 @@ impl Cpu {
             return false;
         };
         *slot = Some(line);
-        self.arm(None)
+        self.arm()
     }
 
     /// Ends the step after its exception: the instruction has run, or another exception came first.
@@ -354,7 +376,7 @@ impl Cpu {
             self.view.close(open.page);
         }
         run!("dsb nshst");
-        stage2::flush_here(open.page, open.address.unwrap_or(self.step.around));
+        stage2::flush_here(open.page, open.address.or(self.step.around).unwrap_or(0));
     }
 
     /// If the instruction ended in an exception to EL1, what the monitor had set in PSTATE is in
@@ -362,7 +384,7 @@ impl Cpu {
     fn repair_saved_pstate(&self, frame: &mut Frame, mode: Mode) {
         let vectors = mrs!("vbar_el1");
         let at_vector = frame.pc.wrapping_sub(vectors) < 0x800
-            && frame.pc % 0x80 == 0
+            && frame.pc.is_multiple_of(0x80)
             && frame.pstate & 0b1100 != 0
             && frame.pc != self.step.pc.wrapping_add(4);
         if !at_vector {

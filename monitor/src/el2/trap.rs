@@ -61,8 +61,7 @@ fn watched(cpu: &mut Cpu, frame: &mut Frame, watchpoint: syndrome::Watchpoint) {
             hit::load(cpu, frame, Consumption::load(address, far));
         }
         Watched::Ambiguous(address) => {
-            mailbox::count(cpu.index, control::Counter::Ambiguous);
-            hit::load(cpu, frame, Consumption::load(address, far));
+            hit::ambiguous(cpu, frame, address & !(control::PAGE - 1), far);
         }
         Watched::Again => {}
         Watched::Guests => {
