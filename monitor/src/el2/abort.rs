@@ -1,10 +1,12 @@
 //! Stage 2 aborts: what the guest reached for, and what becomes of it.
 
+use core::ops::Range;
+
 use control::layout::{DOORBELL, EINJ, REGISTERS_LENGTH};
 use control::{LINE, PAGE};
-use monitor::clip;
 use monitor::exclusive;
-use monitor::instruction::{Class, MopsRegisters, classify, store_range};
+use monitor::instruction::{Class, classify, reach, store_range};
+use monitor::walk::Purpose;
 use monitor::watch::Reach;
 use syndrome::{DataAbort, FaultKind, FaultStatus, InstructionAbort, Level};
 
@@ -15,9 +17,6 @@ use super::stage2::Access;
 use super::step::Writes;
 use super::vectors::Frame;
 use super::{devices, guest, poison, stage2};
-
-/// The longest run from a load-exclusive to its store, in instructions.
-const RUN: usize = 24;
 
 /// Where a stage 2 abort was.
 #[derive(Clone, Copy, Debug)]
@@ -34,7 +33,7 @@ impl Place {
         let far = mrs!("far_el2");
         let page = if matches!(fault.kind(), FaultKind::Permission(_)) && !walk {
             // HPFAR_EL2 holds nothing for these (Arm ARM, HPFAR_EL2).
-            guest::translate(&cpu.has, far)? & !(PAGE - 1)
+            guest::translate(&cpu.has, far, Purpose::Data)? & !(PAGE - 1)
         } else {
             (mrs!("hpfar_el2") >> 4) << 12
         };
@@ -101,7 +100,7 @@ fn access(cpu: &mut Cpu, frame: &mut Frame, place: Place, lines: u64, abort: Dat
     if let (Some(simple), true) = (abort.instruction(), is_load) {
         // Never needed, but free: the watchpoints' answer is checked against it.
         let size = u64::from(simple.size);
-        let expected = clip::overlaps(size, place.far % PAGE, lines);
+        let expected = overlaps(size, place.far % PAGE, lines);
         if !cpu.step.is_active() {
             cpu.step(frame);
             cpu.describe(Reach::Contiguous, Writes::Nothing, Some(expected));
@@ -110,42 +109,55 @@ fn access(cpu: &mut Cpu, frame: &mut Frame, place: Place, lines: u64, abort: Dat
     }
     let word = guest::instruction(&cpu.has, frame.pc);
     let class = word.map_or(Class::Other, classify);
-    if abort.is_cache_maintenance() || matches!(class, Class::CacheMaintenance) {
-        // Not a load, whatever the syndrome calls it: nothing to guard.
-        cpu.step(frame);
-        return open(cpu, frame, place, None, Access::All);
-    }
-    if matches!(class, Class::LoadExclusive { .. })
+    if matches!(class, Class::LoadExclusive(_))
         && cpu.may_run_through(frame)
         && let Some(run) = scan(cpu, frame.pc)
     {
         cpu.run_through(frame, &run);
+        cpu.describe(Reach::Contiguous, Writes::Nothing, None);
         return open(cpu, frame, place, Some(place.far), Access::All);
     }
-    let starts = !cpu.step.is_active();
-    cpu.step(frame);
-    let mut loaded_from = Some(place.far);
+    let registers = |number| register(frame, number);
+    let reach = match word {
+        _ if abort.far_not_precise() => Reach::Anywhere,
+        // Not a load, whatever the syndrome calls it.
+        _ if abort.is_cache_maintenance() => Reach::Nothing,
+        Some(word) => reach(word, &registers, frame.pstate),
+        None => Reach::Anywhere,
+    };
     let writes = match class {
-        Class::Copy(_) | Class::Set(_) => {
-            let registers = MopsRegisters::read(&class, |number| frame.get(number));
-            match registers.source(&class) {
-                Some(source) => {
-                    cpu.reads_from(source.next);
-                    // Its other end is written to.
-                    loaded_from = loaded_from.filter(|far| source.contains(*far));
-                }
-                None => loaded_from = None,
-            }
-            Writes::Mops(class, registers)
-        }
+        Class::Mops(mops) => Writes::Mops(mops, mops.values(&registers)),
+        Class::ZeroBlock {
+            address,
+            data: true,
+        } => Writes::Range(zero_block(frame.get(address))),
         _ => word
-            .and_then(|word| store_range(word, &|number| register(frame, number)))
+            .and_then(|word| store_range(word, &registers))
             .map_or(Writes::Nothing, Writes::Range),
     };
-    if starts {
-        cpu.describe(class.reach(), writes, None);
+    if !cpu.step.is_active() {
+        cpu.step(frame);
+        cpu.describe(reach, writes, None);
+    } else if let Reach::Copy { .. } = reach {
+        // It has got somewhere.
+        cpu.goes_on(reach);
     }
-    open(cpu, frame, place, loaded_from, Access::All);
+    open(cpu, frame, place, Some(place.far), Access::All);
+}
+
+/// Whether an access of `size` bytes at `offset` of its page touches one of the bad lines. What is beyond
+/// the page is another abort.
+fn overlaps(size: u64, offset: u64, lines: u64) -> bool {
+    let first = offset / LINE;
+    let last = (offset + size - 1).min(PAGE - 1) / LINE;
+    (first..=last).any(|line| lines >> line & 1 != 0)
+}
+
+/// What DC ZVA writes. `DCZID_EL0.BS` is log2 of the words in a block.
+fn zero_block(address: u64) -> Range<u64> {
+    let length = 4 << (mrs!("dczid_el0") & 0xf);
+    let start = address & !(length - 1);
+    start..start + length
 }
 
 /// Opens the page to the instruction that is being stepped; or hands over an abort, if its bad lines
@@ -170,7 +182,7 @@ fn register(frame: &Frame, number: u8) -> u64 {
 }
 
 fn scan(cpu: &Cpu, pc: u64) -> Option<exclusive::RunThrough> {
-    let mut code = [0; RUN];
+    let mut code = [0; exclusive::WINDOW];
     let mut count = 0;
     for (index, word) in code.iter_mut().enumerate() {
         let Some(instruction) = guest::instruction(&cpu.has, pc + 4 * index as u64) else {
@@ -179,8 +191,8 @@ fn scan(cpu: &Cpu, pc: u64) -> Option<exclusive::RunThrough> {
         *word = instruction;
         count += 1;
     }
-    // One breakpoint is kept for the vectors.
-    exclusive::scan(&code[..count], pc, cpu.has.breakpoints - 1)
+    // Two breakpoints are kept for the vectors.
+    exclusive::scan(&code[..count], pc, cpu.has.breakpoints - 2)
 }
 
 /// An instruction abort from the guest.
@@ -203,7 +215,7 @@ pub(super) fn fetch(cpu: &mut Cpu, frame: &mut Frame, abort: InstructionAbort) {
         return hit::load(cpu, frame, Consumption::fetch(place.address(), place.far));
     }
     let is_exclusive = guest::instruction(&cpu.has, frame.pc)
-        .is_some_and(|word| matches!(classify(word), Class::LoadExclusive { .. }));
+        .is_some_and(|word| matches!(classify(word), Class::LoadExclusive(_)));
     match is_exclusive.then(|| scan(cpu, frame.pc)).flatten() {
         Some(run) if cpu.may_run_through(frame) => cpu.run_through(frame, &run),
         _ => cpu.step(frame),
@@ -213,21 +225,26 @@ pub(super) fn fetch(cpu: &mut Cpu, frame: &mut Frame, abort: InstructionAbort) {
 
 /// A stage 1 table walk that went through a page with poison.
 fn on_walk(cpu: &mut Cpu, frame: &mut Frame, place: Place, consumption: Consumption) {
+    let purpose = if consumption.access == syndrome::Access::Fetch {
+        Purpose::Fetch
+    } else {
+        Purpose::Data
+    };
     let regime = guest::regime(&cpu.has);
     let step = regime
-        .walk(&guest::Ram, place.far)
-        .find(|step| step.address & !(PAGE - 1) == place.page);
-    let Some(step) = step else {
+        .walk(&guest::Ram, place.far, purpose)
+        .find(|(_, descriptor)| descriptor & !(PAGE - 1) == place.page);
+    let Some((level, descriptor)) = step else {
         // The tables changed meanwhile. If the page is still in the way, it will be met again.
         cpu.step(frame);
         return open(cpu, frame, place, None, Access::All);
     };
-    let line = step.address & !(LINE - 1);
+    let line = descriptor & !(LINE - 1);
     if poison::SET.policy(line).is_some()
-        && let Some(level) = Level::new(step.level)
+        && let Some(level) = Level::new(level)
     {
         let met = Consumption {
-            address: step.address,
+            address: descriptor,
             far: place.far,
             fault: FaultStatus::external_abort_on_walk(level),
             ..consumption
@@ -236,7 +253,8 @@ fn on_walk(cpu: &mut Cpu, frame: &mut Frame, place: Place, consumption: Consumpt
     }
     cpu.step(frame);
     // The page may be what the access itself goes to. Then there will be no further fault.
-    let target = guest::translate(&cpu.has, place.far).map(|target| target & !(PAGE - 1));
+    let target =
+        guest::translate(&cpu.has, place.far, Purpose::Data).map(|target| target & !(PAGE - 1));
     let address = (target == Some(place.page)).then_some(place.far);
     open(cpu, frame, place, address, Access::All);
 }

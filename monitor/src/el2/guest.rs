@@ -1,6 +1,6 @@
 //! The guest's memory and translation, as the monitor looks at them.
 
-use monitor::walk::{PhysicalMemory, Regime};
+use monitor::walk::{PhysicalMemory, Purpose, Regime};
 
 use super::cpu::Has;
 use super::registers::mrs;
@@ -34,14 +34,14 @@ pub(super) fn regime(has: &Has) -> Regime {
 }
 
 /// The guest-physical address that a virtual address leads to.
-pub(super) fn translate(has: &Has, address: u64) -> Option<u64> {
-    regime(has).translate(&Ram, address)
+pub(super) fn translate(has: &Has, address: u64, purpose: Purpose) -> Option<u64> {
+    regime(has).translate(&Ram, address, purpose)
 }
 
 /// The instruction at a PC. The flash that EDK2 runs from is not RAM, and holds no poison, but its
 /// instructions access RAM that does.
 pub(super) fn instruction(has: &Has, pc: u64) -> Option<u32> {
-    let address = translate(has, pc)?;
+    let address = translate(has, pc, Purpose::Fetch)?;
     if !address.is_multiple_of(4) {
         return None;
     }

@@ -69,9 +69,14 @@ pub(super) fn failed() {
 
 /// Adds 1 to a counter of CPU `cpu`.
 pub(super) fn count(cpu: usize, counter: Counter) {
+    add(cpu, counter, 1);
+}
+
+/// Adds to a counter of CPU `cpu`.
+pub(super) fn add(cpu: usize, counter: Counter, amount: u64) {
     // Each CPU has its own row, so this is all it takes.
     let cell = cell(cpu, counter);
-    cell.store(cell.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    cell.store(cell.load(Ordering::Relaxed) + amount, Ordering::Relaxed);
 }
 
 /// The sum of a counter over all CPUs.

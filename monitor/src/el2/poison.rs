@@ -13,6 +13,9 @@ use super::{devices, gic, mailbox, summon};
 /// All poisoned lines. Read by every CPU at any time.
 pub(super) static SET: PoisonSet = PoisonSet::new();
 
+/// More pages with poison than the set has room for.
+const MOST_PAGES: u64 = 4096;
+
 /// Held while a command changes the set. Aborts do not take it.
 static CHANGING: Mutex<()> = Mutex::new(());
 
@@ -97,25 +100,71 @@ fn poison(cpu: usize, request: &Request) -> Result<u64, Status> {
     if policy.contains(Policy::SERROR) && !has_ras() {
         return Err(Status::Unsupported);
     }
-    let _changing = CHANGING.lock();
     let pages = || (address & !(PAGE - 1)..address + length).step_by(PAGE as usize);
-    let new_pages = pages().filter(|page| SET.lines(*page) == 0).count();
-    if new_pages > 4096 {
+    if length > MOST_PAGES * PAGE {
+        // Before tables are spent on it, which are never given back.
         return Err(Status::NoRoom);
     }
+    let _changing = CHANGING.lock();
     for page in pages() {
         stage2::prepare(page).map_err(|_| Status::NoRoom)?;
     }
-    for line in lines(address, length) {
-        // There is room: it was counted above, and nobody else adds.
-        if SET.insert(line, policy) == Ok(true) {
-            mailbox::count(cpu, Counter::Poisoned);
+    // One line of each page that has none yet takes the room that the page needs. If there is not
+    // enough, nothing else has happened.
+    let first_line = |page: u64| page.max(address);
+    let mut added = Added::new();
+    for (number, page) in pages().enumerate() {
+        if SET.lines(page) == 0 {
+            let taken = added.mark(number) && SET.insert(first_line(page), policy).is_ok();
+            if !taken {
+                for (_, page) in pages().enumerate().filter(|(n, _)| added.contains(*n)) {
+                    SET.remove(first_line(page));
+                }
+                return Err(Status::NoRoom);
+            }
         }
     }
+    let mut new_lines = added.count();
+    for line in lines(address, length) {
+        if SET.insert(line, policy) == Ok(true) {
+            new_lines += 1;
+        }
+    }
+    mailbox::add(cpu, Counter::Poisoned, new_lines);
     for page in pages() {
         stage2::close_everywhere(page);
     }
     Ok(0)
+}
+
+/// Which pages of a command's range had no poison before it.
+struct Added([u64; MOST_PAGES as usize / 64 + 1]);
+
+impl Added {
+    const fn new() -> Self {
+        Self([0; MOST_PAGES as usize / 64 + 1])
+    }
+
+    /// Marks page `number` of the range; `false` if it is further than the set has room for.
+    fn mark(&mut self, number: usize) -> bool {
+        match self.0.get_mut(number / 64) {
+            Some(word) => {
+                *word |= 1 << (number % 64);
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn contains(&self, number: usize) -> bool {
+        self.0
+            .get(number / 64)
+            .is_some_and(|word| word >> (number % 64) & 1 != 0)
+    }
+
+    fn count(&self) -> u64 {
+        self.0.iter().map(|word| u64::from(word.count_ones())).sum()
+    }
 }
 
 fn clear(cpu: usize, request: &Request) -> Result<u64, Status> {

@@ -12,7 +12,8 @@ use core::ops::Range;
 
 use control::{Counter, LINE, PAGE};
 use monitor::exclusive::RunThrough;
-use monitor::instruction::{Class, MopsRegisters, mops_written};
+use monitor::instruction::{Mops, MopsValues};
+use monitor::walk::Purpose;
 use monitor::watch::{MAX_PAGES, Plan, PoisonedPage, Reach, Watchpoint, plan};
 
 use super::cpu::{Cpu, HCR_VSE};
@@ -54,7 +55,7 @@ pub(super) enum Writes {
     Nothing,
     Range(Range<u64>),
     /// A memory copy or set: its registers will tell.
-    Mops(Class, MopsRegisters),
+    Mops(Mops, MopsValues),
 }
 
 /// The step in progress on a CPU, if there is one.
@@ -168,10 +169,15 @@ impl Cpu {
         } else {
             0x200
         };
-        let stops = run.stops().iter().copied().chain([vectors + group]);
+        const IRQ: u64 = 0x80;
+        let vectors = [vectors + group, vectors + group + IRQ];
+        let stops = run.stops().iter().copied().chain(vectors);
         self.step.borrowed.stop_at(&self.has, stops);
-        // An interrupt would leave the pages open for as long as its handler runs.
-        frame.pstate |= DAIF;
+        // An interrupt would make the store fail. But a loop that waits for another CPU must not
+        // keep interrupts out; then the breakpoint at the vector ends the run.
+        if !run.repeats() {
+            frame.pstate |= DAIF;
+        }
         mailbox::count(self.index, Counter::Exclusives);
     }
 
@@ -197,9 +203,9 @@ impl Cpu {
         self.step.expected = expected;
     }
 
-    /// Says where a copy reads now. What it reads next is the nearest to that.
-    pub(super) fn reads_from(&mut self, address: u64) {
-        self.step.around = Some(address);
+    /// Says what is left of a copy that met another page.
+    pub(super) fn goes_on(&mut self, reach: Reach) {
+        self.step.reach = reach;
     }
 
     /// Whether a run-through is possible: not if the guest is stepping itself.
@@ -243,7 +249,9 @@ impl Cpu {
             return;
         }
         let neighbour = (address & !(PAGE - 1)).wrapping_add(PAGE);
-        if guest::translate(&self.has, neighbour).map(|target| target & !(PAGE - 1)) == Some(page) {
+        if guest::translate(&self.has, neighbour, Purpose::Data).map(|target| target & !(PAGE - 1))
+            == Some(page)
+        {
             let alias = Open {
                 page,
                 address: Some(neighbour),
@@ -412,8 +420,11 @@ impl Cpu {
         }
         let written = match &self.step.writes {
             Writes::Range(range) if completed => range.clone(),
-            Writes::Mops(class, before) => {
-                mops_written(class, before, &MopsRegisters::read(class, |n| frame.get(n)))
+            Writes::Mops(mops, before) => {
+                match mops.written(*before, mops.values(&|number| frame.get(number))) {
+                    Some(range) => range,
+                    None => return,
+                }
             }
             _ => return,
         };
