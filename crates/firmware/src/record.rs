@@ -15,7 +15,7 @@ use control::{LINE, Notice, Policy};
 pub struct Record {
     /// How bad it is, for the block and its section.
     pub severity: Severity,
-    /// What the section says of itself.
+    /// What the section says of itself; a block has room for the low eight bits only.
     pub flags: SectionFlags,
     /// The physical address, if it shall be told.
     pub physical_address: Option<u64>,
@@ -153,7 +153,7 @@ impl Record {
 
     fn encode_to(&self, number: u64, buffer: &mut [u8]) -> Result<usize, EncodeError> {
         let info = EntryInfo {
-            flags: self.flags,
+            flags: SectionFlags::from_bits_retain(self.flags.bits() & 0xff),
             ..EntryInfo::new(self.severity)
         };
         let mut block = StatusBlockBuilder::new(buffer)?;
