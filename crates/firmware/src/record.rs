@@ -63,8 +63,8 @@ impl Block {
 impl Record {
     /// The report of an access that met a poisoned line, as the line's policy wants it.
     ///
-    /// `consumer` is only told with [`Policy::PROCESSOR`]; its virtual address not with
-    /// [`Policy::NO_FAR`].
+    /// `consumer` is told only with [`Policy::PROCESSOR`], and its virtual address not with
+    /// [`Policy::NO_FAR`]; whether it can go on is the policy's to say, not the caller's.
     pub fn hit(policy: Policy, physical_address: u64, consumer: Consumer) -> Self {
         let consumer = Consumer {
             virtual_address: consumer

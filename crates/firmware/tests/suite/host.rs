@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use apei::TableHeader;
+use control::layout::NOTIFY_INTID;
 use firmware::host::{self, Table};
 use zerocopy::FromBytes;
 
@@ -102,6 +103,45 @@ fn check_event_device(source: &str) {
     }
 }
 
+/// An interpreter of AML loads the devices next to QEMU's own, which must not have their names, and
+/// takes the interrupt.
+#[test]
+fn the_interrupt_notifies_the_error_device() {
+    if Command::new("acpiexec").arg("-v").output().is_err() {
+        testing::skip!("acpiexec is not installed; apt install acpica-tools");
+    }
+    if qemu::version().is_none() {
+        testing::skip!("qemu-system-aarch64 is not installed");
+    }
+    let folder = folder("acpiexec");
+    let mut dsdt = Qemu::start(2, &folder).acpi_table(*b"DSDT");
+    let has_event_device = dsdt.windows(4).any(|name| name == b"GED_");
+    assert!(
+        has_event_device,
+        "QEMU has no event device that ours could clash with"
+    );
+    dsdt[9] = dsdt.iter().fold(0u8, |sum, byte| sum.wrapping_sub(*byte));
+    std::fs::write(folder.join("dsdt.aml"), dsdt).unwrap();
+    std::fs::write(folder.join("ssdt.aml"), host::ssdt()).unwrap();
+    let interrupt = |number: u32| {
+        let command = format!("execute \\_SB.SWGE._EVT {number:#x}");
+        let output = Command::new("acpiexec")
+            .args(["-b", &command, "dsdt.aml", "ssdt.aml"])
+            .current_dir(&folder)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        assert!(
+            said.contains("2 ACPI AML tables successfully acquired and loaded"),
+            "{said}"
+        );
+        assert!(said.contains("Evaluating \\_SB.SWGE._EVT"), "{said}");
+        said.contains("Received a Device Notify on [SWHE]") && said.contains("Value 0x80")
+    };
+    assert!(interrupt(NOTIFY_INTID));
+    assert!(!interrupt(NOTIFY_INTID + 1));
+}
+
 #[test]
 fn the_table_of_cpus_is_qemu_s() {
     match qemu::version() {
@@ -111,8 +151,9 @@ fn the_table_of_cpus_is_qemu_s() {
         }
         Some(_) => {}
     }
+    let folder = folder("madt");
     for cpus in [1, 3, 16, 18] {
-        let theirs = Qemu::start(cpus).acpi_table(*b"APIC");
+        let theirs = Qemu::start(cpus, &folder).acpi_table(*b"APIC");
         let ours = host::madt(cpus);
         // Firmware in the guest puts in the checksum.
         let (their_header, _) = TableHeader::read_from_prefix(&theirs).unwrap();

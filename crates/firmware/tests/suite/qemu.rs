@@ -4,6 +4,7 @@
 //! line, answered by a line that starts with `OK`).
 
 use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 /// Where `virt` has the device, and its RAM.
@@ -31,27 +32,19 @@ pub(crate) fn version() -> Option<String> {
 }
 
 impl Qemu {
-    pub(crate) fn start(cpus: u32) -> Self {
+    /// `folder` is for a file of the machine's.
+    pub(crate) fn start(cpus: u32, folder: &Path) -> Self {
+        // Any firmware: with one, QEMU has devices that it otherwise has not.
+        let firmware = folder.join("firmware.bin");
+        std::fs::write(&firmware, [0; 4]).unwrap();
         let machine = "virt,virtualization=on,gic-version=3,acpi=on,ras=off";
         let mut process = Command::new("qemu-system-aarch64")
-            .args([
-                "-machine",
-                machine,
-                "-cpu",
-                "max",
-                "-smp",
-                &cpus.to_string(),
-            ])
-            .args([
-                "-m",
-                "128M",
-                "-nodefaults",
-                "-display",
-                "none",
-                "-S",
-                "-qtest",
-                "stdio",
-            ])
+            .args(["-machine", machine, "-cpu", "max", "-m", "128M"])
+            .arg("-smp")
+            .arg(cpus.to_string())
+            .arg("-bios")
+            .arg(firmware)
+            .args(["-nodefaults", "-display", "none", "-S", "-qtest", "stdio"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

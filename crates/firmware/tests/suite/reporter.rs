@@ -1,7 +1,8 @@
 //! Reporting: the acknowledge protocol, from one CPU and from many.
 
+use std::cell::RefCell;
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use control::{Notice, Policy};
 use cper::{Section, StatusBlock};
@@ -90,6 +91,45 @@ fn a_source_that_has_reported_nothing_needs_no_acknowledgement() {
         Ok(())
     );
     assert!(guest.claim(0).is_some());
+}
+
+/// Notes the offsets that are stored to.
+struct Recorder<'a> {
+    window: &'a [AtomicU32],
+    stores: RefCell<Vec<usize>>,
+}
+
+impl Window for Recorder<'_> {
+    fn load(&self, offset: usize) -> u32 {
+        self.window.load(offset)
+    }
+
+    fn store(&self, offset: usize, value: u32) {
+        self.stores.borrow_mut().push(offset);
+        self.window.store(offset, value);
+    }
+}
+
+#[test]
+fn the_acknowledgement_is_taken_back_first_and_the_status_comes_last() {
+    let guest = Guest::new();
+    let recorder = Recorder {
+        window: &guest.window,
+        stores: RefCell::new(Vec::new()),
+    };
+    let (source, block) = (Source::Gsiv, window::block(Source::Gsiv));
+    Reporter::new()
+        .report(&recorder, source, 0, &HIT())
+        .unwrap();
+    let stores = recorder.stores.into_inner();
+    let [read_ack, empty, rest @ .., status] = stores.as_slice() else {
+        panic!("{stores:x?}");
+    };
+    assert_eq!(
+        [*read_ack, *empty, *status],
+        [window::read_ack(source), block, block]
+    );
+    assert!(rest.iter().copied().eq((block + 4..block + 180).step_by(4)));
 }
 
 #[test]
@@ -194,7 +234,7 @@ fn threads_lose_no_record_and_tear_none() {
 }
 
 /// Claims as a guest does, on the window alone.
-fn claim(window: &[std::sync::atomic::AtomicU32]) -> Option<u64> {
+fn claim(window: &[AtomicU32]) -> Option<u64> {
     let (block, ack) = (window::block(Source::Sea), window::read_ack(Source::Sea));
     if window.load(block) == 0 {
         return None;
