@@ -15,7 +15,7 @@ use control::{LINE, Notice, Policy};
 pub struct Record {
     /// How bad it is, for the block and its section.
     pub severity: Severity,
-    /// What the section says of itself.
+    /// What the section says of itself; a block has room for the low eight bits only.
     pub flags: SectionFlags,
     /// The physical address, if it shall be told.
     pub physical_address: Option<u64>,
@@ -63,8 +63,8 @@ impl Block {
 impl Record {
     /// The report of an access that met a poisoned line, as the line's policy wants it.
     ///
-    /// `consumer` is only told with [`Policy::PROCESSOR`]; its virtual address not with
-    /// [`Policy::NO_FAR`].
+    /// `consumer` is told only with [`Policy::PROCESSOR`], and its virtual address not with
+    /// [`Policy::NO_FAR`]; whether it can go on is the policy's to say, not the caller's.
     pub fn hit(policy: Policy, physical_address: u64, consumer: Consumer) -> Self {
         let consumer = Consumer {
             virtual_address: consumer
@@ -153,7 +153,7 @@ impl Record {
 
     fn encode_to(&self, number: u64, buffer: &mut [u8]) -> Result<usize, EncodeError> {
         let info = EntryInfo {
-            flags: self.flags,
+            flags: SectionFlags::from_bits_retain(self.flags.bits() & 0xff),
             ..EntryInfo::new(self.severity)
         };
         let mut block = StatusBlockBuilder::new(buffer)?;

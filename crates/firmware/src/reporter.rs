@@ -19,6 +19,8 @@
 
 use core::fmt;
 
+use control::Status;
+
 use crate::sync::{AtomicU64, Ordering};
 use crate::window::{self, Window};
 use crate::{Record, tables};
@@ -207,3 +209,10 @@ impl fmt::Display for Busy {
 }
 
 impl core::error::Error for Busy {}
+
+/// How a command ends that had to report an error and could not.
+impl From<Busy> for Status {
+    fn from(_: Busy) -> Self {
+        Self::Unacknowledged
+    }
+}

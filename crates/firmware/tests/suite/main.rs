@@ -6,6 +6,7 @@ mod einj;
 mod guest;
 mod host;
 mod hostile;
+mod qemu;
 mod record;
 mod reporter;
 mod tables;
