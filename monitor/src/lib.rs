@@ -5,5 +5,6 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+pub mod instruction;
 pub mod poison;
 pub mod watch;

@@ -57,8 +57,18 @@ pub struct PoisonedPage {
 /// What an instruction loads, relative to the address it aborted at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
+    /// Nothing: it is a store, or cache maintenance.
+    Nothing,
     /// Every byte of one range that the address is in.
     Contiguous,
+    /// Every byte of one range that begins or ends where this one does and goes no further. The
+    /// address it aborted at may be that of a store.
+    Copy {
+        /// The first byte.
+        start: u64,
+        /// The number of bytes.
+        length: u64,
+    },
     /// Some bytes of the range of this length that starts at the address.
     Within(u64),
     /// Anything: a gather, or an instruction that could not be read.
@@ -91,11 +101,12 @@ pub struct Plan {
 ///
 /// `around` is what FAR held at the first abort of this instruction, which is the first byte (for a
 /// copy that runs backward, the last) that it accesses in one of the pages. `slots` is how many
-/// watchpoints there are.
+/// watchpoints there are. Ask again when another page aborts while the instruction is stepped, with
+/// that page added.
 ///
 /// `None` if they are not enough, or there are more than [`MAX_PAGES`]: then nobody can say whether
-/// the instruction loads from a poisoned line. Two slots are always enough for
-/// [`Reach::Contiguous`].
+/// the instruction loads from a poisoned line. Two slots are always enough, unless the instruction
+/// reaches [`Within`](Reach::Within) some length or [`Anywhere`](Reach::Anywhere).
 #[must_use]
 pub fn plan(pages: &[PoisonedPage], around: u64, reach: Reach, slots: usize) -> Option<Plan> {
     let mut plan = Plan {
@@ -110,6 +121,7 @@ pub fn plan(pages: &[PoisonedPage], around: u64, reach: Reach, slots: usize) -> 
     }
     let here = around & !(LINE - 1);
     match reach {
+        Reach::Nothing => plan.keep(|_| false),
         Reach::Contiguous => {
             let above = plan.first_and_last(here, u64::MAX).map(|(first, _)| first);
             let below = here
@@ -118,14 +130,18 @@ pub fn plan(pages: &[PoisonedPage], around: u64, reach: Reach, slots: usize) -> 
                 .map(|(_, last)| last);
             plan.keep(|line| Some(line) == above || Some(line) == below);
         }
+        Reach::Copy { start, length } => {
+            let ends = length.checked_sub(1).and_then(|rest| {
+                plan.first_and_last(start & !(LINE - 1), start.saturating_add(rest))
+            });
+            plan.keep(|line| ends.is_some_and(|(first, last)| line == first || line == last));
+        }
         Reach::Within(length) => {
             let last = around.saturating_add(length.saturating_sub(1));
             plan.keep(|line| here <= line && line <= last);
+            plan.touch(here)?;
         }
-        Reach::Anywhere => {}
-    }
-    if plan.after_hit(around) == Verdict::Clean {
-        plan.touched.push(here)?;
+        Reach::Anywhere => plan.touch(here)?,
     }
     plan.cover().then_some(plan)
 }
@@ -165,8 +181,16 @@ impl Plan {
         let page = (self.page_of(far)).map_or(far & !(PAGE - 1), |page| page.address);
         let line = page + (far & (PAGE - LINE));
         let mut plan = *self;
-        plan.touched.push(line)?;
+        plan.touch(line)?;
         plan.cover().then_some(plan)
+    }
+
+    /// Notes that the instruction loads from the line at `line`.
+    fn touch(&mut self, line: u64) -> Option<()> {
+        match self.after_hit(line) {
+            Verdict::Poisoned => Some(()),
+            Verdict::Clean => self.touched.push(line),
+        }
     }
 
     /// Adds a page, or its lines to the page if it is known.
