@@ -9,13 +9,12 @@
 //! and SME.
 
 mod mops;
-mod pattern;
 mod store;
 
 use core::ops::Range;
 
+use crate::pattern::{Pattern, field, pattern};
 use crate::watch::Reach;
-use pattern::{Pattern, field, pattern};
 
 pub use mops::{Mops, MopsValues, Stage};
 pub use store::{Extend, Offset, Store};
@@ -33,9 +32,9 @@ pub enum Class {
     /// Other cache maintenance by DC or IC, or address translation by AT. It may abort as a load
     /// does, but loads nothing.
     Maintenance,
-    /// LDXR, LDAXR, LDXP, LDAXP.
+    /// LDXR, LDAXR, LDXP, LDAXP, LDTXR, LDATXR.
     LoadExclusive(Exclusive),
-    /// STXR, STLXR, STXP, STLXP.
+    /// STXR, STLXR, STXP, STLXP, STTXR, STLTXR.
     StoreExclusive(Exclusive),
     /// CPY* and SET*.
     Mops(Mops),
@@ -75,10 +74,12 @@ const DC_CLEAN_FURTHER: Pattern = pattern("1101010100 0 01 ... 0111 11.. ... ...
 /// AT, by CRm 8 and 9.
 const AT: Pattern = pattern("1101010100 0 01 ... 0111 100. ... .....");
 
-// Load/store exclusive, by size, L and o1.
+// Load/store exclusive, by size, L and o1; and unprivileged (`FEAT_LSUI`).
 const LOAD_EXCLUSIVE: Pattern = pattern(".. 001000 0 1 0 ..... . ..... ..... .....");
+const LOAD_EXCLUSIVE_UNPRIVILEGED: Pattern = pattern("1. 001001 0 1 0 ..... . ..... ..... .....");
 const LOAD_EXCLUSIVE_PAIR: Pattern = pattern("1. 001000 0 1 1 ..... . ..... ..... .....");
 const STORE_EXCLUSIVE: Pattern = pattern(".. 001000 0 0 0 ..... . ..... ..... .....");
+const STORE_EXCLUSIVE_UNPRIVILEGED: Pattern = pattern("1. 001001 0 0 0 ..... . ..... ..... .....");
 const STORE_EXCLUSIVE_PAIR: Pattern = pattern("1. 001000 0 0 1 ..... . ..... ..... .....");
 
 /// The group "Loads and Stores", which is all but SVE and SME: each accesses one range of bytes.
@@ -114,13 +115,13 @@ pub fn classify(instruction: u32) -> Class {
     if is(IC) || is(DC_INVALIDATE) || is(DC_CLEAN) || is(DC_CLEAN_FURTHER) || is(AT) {
         return Class::Maintenance;
     }
-    if is(LOAD_EXCLUSIVE) {
+    if is(LOAD_EXCLUSIVE) || is(LOAD_EXCLUSIVE_UNPRIVILEGED) {
         return Class::LoadExclusive(exclusive(false));
     }
     if is(LOAD_EXCLUSIVE_PAIR) {
         return Class::LoadExclusive(exclusive(true));
     }
-    if is(STORE_EXCLUSIVE) {
+    if is(STORE_EXCLUSIVE) || is(STORE_EXCLUSIVE_UNPRIVILEGED) {
         return Class::StoreExclusive(exclusive(false));
     }
     if is(STORE_EXCLUSIVE_PAIR) {

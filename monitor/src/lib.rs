@@ -5,6 +5,10 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+pub mod access;
+pub mod exclusive;
 pub mod instruction;
+mod pattern;
 pub mod poison;
+pub mod walk;
 pub mod watch;

@@ -19,7 +19,7 @@ use core::ops::Range;
 
 use syndrome::{MopsInstruction, MopsRegisters};
 
-use super::pattern::{Pattern, field, pattern};
+use crate::pattern::{Pattern, field, pattern};
 use crate::watch::Reach;
 
 /// A CPY* or SET* instruction.
@@ -81,10 +81,6 @@ impl Mops {
             return None;
         };
         let copy = operation == MopsInstruction::Copy;
-        let (first, second) = (
-            field(instruction, 20, 16) as u8,
-            field(instruction, 9, 5) as u8,
-        );
         Some(Self {
             operation,
             forward_only: !(copy && general),

@@ -2,7 +2,7 @@
 
 use core::ops::Range;
 
-use super::pattern::{Pattern, field, pattern, signed_field};
+use crate::pattern::{Pattern, field, pattern, signed_field};
 
 /// A store to one range of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -195,6 +195,9 @@ fn pair(instruction: u32) -> Option<(i64, u64)> {
     let (scale, bytes) = match (vector, size) {
         (0, 0b00) => (4, 8),
         (0, 0b10) => (8, 16),
+        // STTP and STTNP (`FEAT_LSUI`).
+        (0, 0b11) => (8, 16),
+        (1, 0b11) => (16, 32),
         // STGP; there is none without allocation.
         (0, 0b01) if index != 0b00 => (TAG_GRANULE, 16),
         (1, 0b00..=0b10) => (4 << size, 8 << size),
