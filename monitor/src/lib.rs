@@ -5,7 +5,7 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
-pub mod device_tree;
+pub mod access;
 pub mod exclusive;
 pub mod instruction;
 mod pattern;
