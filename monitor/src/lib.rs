@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod access;
+pub mod device_tree;
 pub mod exclusive;
 pub mod instruction;
 mod pattern;

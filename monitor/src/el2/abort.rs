@@ -4,6 +4,7 @@ use core::ops::Range;
 
 use control::layout::{DOORBELL, EINJ, REGISTERS_LENGTH};
 use control::{LINE, PAGE};
+use monitor::access::lines_of;
 use monitor::exclusive;
 use monitor::instruction::{Class, classify, reach, store_range};
 use monitor::walk::Purpose;
@@ -100,7 +101,7 @@ fn access(cpu: &mut Cpu, frame: &mut Frame, place: Place, lines: u64, abort: Dat
     if let (Some(simple), true) = (abort.instruction(), is_load) {
         // Never needed, but free: the watchpoints' answer is checked against it.
         let size = u64::from(simple.size);
-        let expected = overlaps(size, place.far % PAGE, lines);
+        let expected = lines_of(place.far, size) & lines != 0;
         if !cpu.step.is_active() {
             cpu.step(frame);
             cpu.describe(Reach::Contiguous, Writes::Nothing, Some(expected));
@@ -143,14 +144,6 @@ fn access(cpu: &mut Cpu, frame: &mut Frame, place: Place, lines: u64, abort: Dat
         cpu.goes_on(reach);
     }
     open(cpu, frame, place, Some(place.far), Access::All);
-}
-
-/// Whether an access of `size` bytes at `offset` of its page touches one of the bad lines. What is beyond
-/// the page is another abort.
-fn overlaps(size: u64, offset: u64, lines: u64) -> bool {
-    let first = offset / LINE;
-    let last = (offset + size - 1).min(PAGE - 1) / LINE;
-    (first..=last).any(|line| lines >> line & 1 != 0)
 }
 
 /// What DC ZVA writes. `DCZID_EL0.BS` is log2 of the words in a block.

@@ -11,6 +11,7 @@
 use core::ops::Range;
 
 use control::{Counter, LINE, PAGE};
+use monitor::access::{pieces, within_page};
 use monitor::exclusive::RunThrough;
 use monitor::instruction::{Mops, MopsValues};
 use monitor::walk::Purpose;
@@ -439,16 +440,11 @@ impl Cpu {
     fn overwrite(&self, page: u64, address: u64, written: &Range<u64>) {
         // A range never straddles the end of the address space, so tags can be dropped on both sides.
         let start = written.start & UNTAGGED;
-        let end = start + (written.end - written.start);
-        let mut lines = poison::SET.lines(page);
-        while lines != 0 {
-            let number = u64::from(lines.trailing_zeros());
-            lines &= lines - 1;
-            let line = address + number * LINE;
-            let (from, to) = (start.max(line), end.min(line + LINE));
-            if from < to {
-                let bytes = u64::MAX >> (LINE - (to - from)) << (from - line);
-                poison::overwritten(self.index, page + number * LINE, bytes);
+        let range = start..start + (written.end - written.start);
+        let bad = poison::SET.lines(page);
+        for piece in pieces(within_page(&range, address)) {
+            if bad >> (piece.line % PAGE / LINE) & 1 != 0 {
+                poison::overwritten(self.index, page + piece.line % PAGE, piece.bytes);
             }
         }
     }
