@@ -26,6 +26,15 @@ pub(super) fn steps(workspace: &Workspace) -> Vec<Step> {
             ]),
             LIMIT,
         ),
+        // Every interleaving. What is built for it is of no other use, so it goes elsewhere.
+        Step::tests(
+            "tests under loom",
+            test()
+                .args(["--release", "--package", "seaworthy-firmware"])
+                .args(["--test", "loom", "--target-dir", "target/loom"])
+                .env("RUSTFLAGS", "--cfg loom"),
+            LIMIT,
+        ),
         // The signal frames and system calls of another C library.
         Step::tests(
             "tests with musl",

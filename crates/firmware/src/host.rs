@@ -12,7 +12,11 @@ use alloc::vec::Vec;
 
 use apei::BufferTooSmall;
 
-use crate::tables;
+use crate::{Source, tables};
+
+/// The sources that Linux knows on arm64. Of one that reports with SErrors it says that firmware is
+/// at fault.
+const SOURCES: [Source; 2] = [Source::Sea, Source::Gsiv];
 
 /// A table, and the name of the file that it goes into.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,7 +33,7 @@ pub struct Table {
 pub fn tables(cpus: u32) -> Vec<Table> {
     let table = |name, bytes| Table { name, bytes };
     Vec::from([
-        table("hest.aml", encoded(tables::hest)),
+        table("hest.aml", encoded(|buffer| tables::hest(&SOURCES, buffer))),
         table("bert.aml", encoded(tables::bert)),
         table("einj.aml", encoded(tables::einj)),
         table("ssdt.aml", ssdt()),

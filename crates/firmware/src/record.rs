@@ -179,6 +179,9 @@ impl Record {
     }
 
     /// A cache error: poison is met where a line is brought into a cache.
+    ///
+    /// The kind is a set of bits, as in UEFI 2.9A and newer versions of Linux. Older versions read
+    /// the same number as a bus error, which they log and do not act on.
     fn processor_error(&self, consumer: Consumer) -> ArmError {
         let (transaction, operation) = if consumer.fetch {
             (Transaction::Instruction, Operation::InstructionFetch)

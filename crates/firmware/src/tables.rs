@@ -81,7 +81,7 @@ pub fn write(window: &mut [u8]) {
 }
 
 fn write_tables(window: &mut [u8]) -> Result<(), BufferTooSmall> {
-    hest(&mut window[offset::HEST..offset::BERT])?;
+    hest(Source::ALL, &mut window[offset::HEST..offset::BERT])?;
     bert(&mut window[offset::BERT..offset::EINJ])?;
     einj(&mut window[offset::EINJ..offset::END])?;
     let tables = [offset::HEST, offset::BERT, offset::EINJ].map(|at| U64::new(window::address(at)));
@@ -116,14 +116,14 @@ fn checksum(bytes: &[u8]) -> u8 {
         .fold(0, |sum: u8, byte| sum.wrapping_sub(*byte))
 }
 
-/// Writes the HEST to the start of `buffer` and returns its length in bytes.
+/// Writes the HEST with these sources to the start of `buffer` and returns its length in bytes.
 ///
 /// # Errors
 ///
 /// [`BufferTooSmall`].
-pub fn hest(buffer: &mut [u8]) -> Result<usize, BufferTooSmall> {
+pub fn hest(sources: &[Source], buffer: &mut [u8]) -> Result<usize, BufferTooSmall> {
     let mut hest = HestBuilder::new(buffer, &OEM)?;
-    for source in Source::ALL.iter().copied() {
+    for source in sources.iter().copied() {
         hest.add(&Entry::GenericV2(&generic_source(source)))?;
     }
     hest.finish()

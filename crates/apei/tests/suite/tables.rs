@@ -6,12 +6,12 @@ use acpi_tables::hest::{
     GenericHardwareSourceV2, HEST, NotificationStructure, NotificationType, PciDevice,
     PcieAerBridge, PcieAerDevice, PcieAerRootPort,
 };
-use acpi_tables::{Aml, bert::BERT};
+use acpi_tables::{Aml, bert::BERT, xsdt::XSDT};
 use apei::{
     AddressSpace, BadRegister, Bert, BufferTooSmall, Einj, EinjAction, ErrorTypes, Erst,
     ErstAction, GenericAddress, GenericSource, GenericSourceV2, Hest, HestBuilder, Instruction,
     InstructionEntry, Notification, NotificationKind, Oem, ReadAck, Register,
-    SetErrorTypeWithAddress, Source, TableError, TargetFlags, TriggerTable, Width,
+    SetErrorTypeWithAddress, Source, TableError, TableHeader, TargetFlags, TriggerTable, Width,
 };
 use zerocopy::IntoBytes;
 
@@ -372,6 +372,25 @@ fn tables_are_checked_as_a_whole() {
     let mut longer = good.clone();
     longer.extend([1, 2, 3]);
     assert!(Hest::parse(&longer).is_ok());
+}
+
+#[test]
+fn a_table_of_any_kind() {
+    let mut theirs = XSDT::new(OEM.id, OEM.table_id, OEM.revision.get());
+    theirs.add_entry(0x1122_3344_5566_7788);
+    let theirs = oracle(&theirs);
+    let body = 0x1122_3344_5566_7788u64.to_le_bytes();
+    let mut ours = [0xaa; 44];
+    let length = TableHeader::encode(*b"XSDT", 1, &OEM, &body, &mut ours);
+    assert_eq!(length, Ok(44));
+    assert_eq!(ours.as_slice(), theirs);
+    assert_eq!(
+        TableHeader::encode(*b"XSDT", 1, &OEM, &body, &mut ours[..43]),
+        Err(BufferTooSmall {
+            needed: 44,
+            available: 43
+        })
+    );
 }
 
 fn entries() -> [InstructionEntry; 3] {

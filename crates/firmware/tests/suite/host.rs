@@ -4,8 +4,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use apei::TableHeader;
+use apei::{Hest, TableHeader};
 use control::layout::NOTIFY_INTID;
+use firmware::Source;
 use firmware::host::{self, Table};
 use zerocopy::FromBytes;
 
@@ -32,6 +33,17 @@ fn every_table_is_one() {
         signatures,
         [*b"HEST", *b"BERT", *b"EINJ", *b"SSDT", *b"APIC"]
     );
+}
+
+#[test]
+fn linux_gets_the_sources_that_it_knows() {
+    let tables = host::tables(1);
+    let ids: Vec<u16> = Hest::parse(&tables[0].bytes)
+        .unwrap()
+        .sources()
+        .map(|source| source.unwrap().generic().unwrap().source_id.get())
+        .collect();
+    assert_eq!(ids, [Source::Sea.id(), Source::Gsiv.id()]);
 }
 
 /// Disassembles a table and assembles it again. Returns the source and all that was said.
