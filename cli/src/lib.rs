@@ -9,6 +9,7 @@
 mod bench;
 mod command;
 mod doctor;
+mod machine;
 mod test;
 mod tools;
 mod workspace;
