@@ -32,16 +32,43 @@
 //! ```
 //! ```
 
-use std::fmt;
-use std::path::PathBuf;
-use std::time::Duration;
+mod arguments;
+pub(crate) mod console;
+pub(crate) mod directory;
+mod image;
+pub(crate) mod mailbox;
+pub(crate) mod monitor;
+mod process;
+pub(crate) mod qmp;
+pub(crate) mod watchdog;
 
-use anyhow::{Result, bail};
+use std::fmt;
+use std::fs::File;
+use std::ops::{Deref, DerefMut};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use nix::fcntl::{FallocateFlags, fallocate};
+use serde_json::{Value, json};
 
 use self::console::Console;
+use self::directory::{Directory, Record};
 use self::mailbox::Mailbox;
+use self::process::{Process, Started};
 use self::qmp::Qmp;
-use self::watchdog::{Hang, Watchdog};
+use self::watchdog::{Hang, Processor, Watchdog};
+
+/// The program.
+const QEMU: &str = "qemu-system-aarch64";
+
+/// How long QEMU and the monitor may take to start on a very busy machine.
+const BOOT_LIMIT: Duration = Duration::from_secs(20);
+
+/// How often to look for what nobody reports.
+const POLL: Duration = Duration::from_millis(50);
 
 /// What to run, and on what.
 #[derive(Clone, Debug)]
@@ -67,6 +94,8 @@ pub(crate) struct Options {
     pub(crate) command_line: String,
     /// What becomes of the console's output, apart from being kept.
     pub(crate) output: Output,
+    /// A file that gets a copy of what the guest prints.
+    pub(crate) log: Option<PathBuf>,
     /// More arguments for QEMU, such as a disk.
     pub(crate) more: Vec<String>,
 }
@@ -113,6 +142,8 @@ pub(crate) enum End {
     Hung(Box<Hang>),
     /// The time is over. The guest still runs.
     TimedOut,
+    /// The user left the terminal with Ctrl-A x. The guest still runs.
+    Left,
     /// QEMU ended, with these last words.
     Exited(String),
 }
@@ -120,8 +151,14 @@ pub(crate) enum End {
 /// A running machine. It ends, and everything of it is removed, when this is dropped or when this
 /// process ends, however it does.
 pub(crate) struct Machine {
-    console: Console,
     qmp: Qmp,
+    console: Console,
+    process: Process,
+    ram: PathBuf,
+    memory: u64,
+    has_monitor: bool,
+    /// Last, because fields are dropped in this order: QEMU ends before its files are removed.
+    _directory: Registered,
 }
 
 impl Options {
@@ -138,6 +175,7 @@ impl Options {
             guest,
             command_line: String::new(),
             output: Output::Hidden,
+            log: None,
             more: Vec::new(),
         }
     }
@@ -150,8 +188,40 @@ impl Machine {
     ///
     /// If a file is missing or no good, there is no room for the RAM, a machine of that name runs,
     /// or QEMU refuses; the message has QEMU's own words.
-    pub(crate) fn start(_options: &Options) -> Result<Self> {
-        bail!("only the interface of this is there yet")
+    pub(crate) fn start(options: &Options) -> Result<Self> {
+        let mut directory = Registered::create(&options.name)?;
+        let socket = directory.file("qmp");
+        let ram = directory.make_ram(options.memory)?;
+        let arguments = arguments::of_qemu(options, &ram, &socket, &directory.file("boot"))?;
+        let log = options.log.as_ref().map(|path| {
+            File::create(path).with_context(|| format!("cannot write {}", path.display()))
+        });
+        let Started {
+            process,
+            input,
+            output,
+        } = Process::start(QEMU, &arguments)?;
+        let console = Console::new(input, output, options.output, log.transpose()?);
+        let mut qmp = connect(&socket, &process, &console)?;
+        directory.publish(&Record {
+            name: options.name.clone(),
+            pid: process.id(),
+            ram: ram.clone(),
+            memory: options.memory,
+            guest_cpus: options.guest_cpus,
+            monitor: options.monitor.is_some(),
+            started: directory::now(),
+        })?;
+        qmp.execute("cont", Value::Null)?;
+        Ok(Self {
+            qmp,
+            console,
+            process,
+            ram,
+            memory: options.memory,
+            has_monitor: options.monitor.is_some(),
+            _directory: directory,
+        })
     }
 
     /// Waits until the guest ends, asks for a reset or hangs, at most for `limit`.
@@ -161,20 +231,90 @@ impl Machine {
     /// If QEMU cannot be asked.
     pub(crate) fn wait(
         &mut self,
-        _limit: Option<Duration>,
-        _watchdog: Option<&mut Watchdog>,
+        limit: Option<Duration>,
+        mut watchdog: Option<&mut Watchdog>,
     ) -> Result<End> {
-        bail!("only the interface of this is there yet")
+        let deadline = limit.map(|limit| Instant::now() + limit);
+        let mailbox = self.open_mailbox().ok();
+        loop {
+            match self.qmp.event(POLL) {
+                Ok(Some(event)) if event.name == "SHUTDOWN" && event.data["guest"] == true => {
+                    return Ok(if event.data["reason"] == "guest-reset" {
+                        End::Reset
+                    } else {
+                        End::Off
+                    });
+                }
+                Ok(_) => {}
+                Err(qmp::Ended) => return Ok(End::Exited(last_words(&self.process))),
+            }
+            if self.console.has_left() {
+                return Ok(End::Left);
+            }
+            if let Some(watchdog) = &mut watchdog
+                && let Some(quiet) = watchdog.look(&self.console, mailbox.as_ref())
+            {
+                let hang = self.hang(quiet, mailbox.as_ref())?;
+                return Ok(End::Hung(Box::new(hang)));
+            }
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                return Ok(End::TimedOut);
+            }
+        }
+    }
+
+    /// What the guest looks like now, after it has been quiet for that long.
+    fn hang(&mut self, quiet: Duration, mailbox: Option<&Mailbox>) -> Result<Hang> {
+        let heartbeat = || mailbox.and_then(|mailbox| mailbox.heartbeat().ok());
+        let before = heartbeat();
+        thread::sleep(POLL);
+        let looks = before.map(|before| heartbeat() != Some(before));
+        let registers = self.qmp.monitor("info registers -a")?;
+        Ok(Hang::new(quiet, &registers, looks, mailbox, &self.console))
+    }
+
+    /// Where each CPU is, the monitor's own among them.
+    ///
+    /// # Errors
+    ///
+    /// If QEMU cannot be asked.
+    pub(crate) fn processors(&mut self) -> Result<Vec<Processor>> {
+        Ok(watchdog::processors(
+            &self.qmp.monitor("info registers -a")?,
+        ))
     }
 
     /// Starts the guest anew in place, with all of its RAM zero but for what the host loads.
     /// Returns how long that took, from the call until the processors run.
     ///
+    /// Memory tags are not in RAM's file and stay; hardware promises nothing about them either.
+    /// QEMU keeps code that it has translated until somebody writes to where the code was, so a
+    /// guest that jumps to memory it has not written may run what was there before.
+    ///
     /// # Errors
     ///
     /// If QEMU cannot be asked, or the system cannot punch a hole into the RAM's file.
     pub(crate) fn reset(&mut self) -> Result<Duration> {
-        bail!("only the interface of this is there yet")
+        let start = Instant::now();
+        self.qmp.execute("stop", Value::Null)?;
+        let ram = File::options().read(true).write(true).open(&self.ram)?;
+        let length = i64::try_from(self.memory).context("so much RAM has no file")?;
+        let hole = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+        fallocate(&ram, hole, 0, length).with_context(|| {
+            format!(
+                "cannot make the guest's RAM zero: the file system of {} cannot punch holes",
+                self.ram.display()
+            )
+        })?;
+        // QEMU obeys its own action too, and would only stop.
+        self.qmp
+            .execute("set-action", json!({ "reboot": "reset" }))?;
+        self.qmp.execute("system_reset", Value::Null)?;
+        self.qmp.await_event("RESET")?;
+        self.qmp
+            .execute("set-action", json!({ "reboot": "shutdown" }))?;
+        self.qmp.execute("cont", Value::Null)?;
+        Ok(start.elapsed())
     }
 
     /// The serial port.
@@ -187,14 +327,108 @@ impl Machine {
         &mut self.qmp
     }
 
+    /// The file that is the guest's RAM. Its first byte is at [`control::layout::RAM_BASE`].
+    pub(crate) fn ram(&self) -> &Path {
+        &self.ram
+    }
+
     /// The monitor. May be asked for as soon as the machine has started: it waits for the monitor
     /// to enter the guest.
     ///
     /// # Errors
     ///
-    /// If the machine has no monitor, or it failed; the message has the end of its log.
+    /// If the machine has no monitor, or it failed; the message has its log.
     pub(crate) fn mailbox(&self) -> Result<Mailbox> {
-        bail!("only the interface of this is there yet")
+        let mailbox = self.open_mailbox()?;
+        mailbox.wait_until_running(BOOT_LIMIT)?;
+        Ok(mailbox)
+    }
+
+    fn open_mailbox(&self) -> Result<Mailbox> {
+        if !self.has_monitor {
+            bail!("this machine was started without a monitor");
+        }
+        Ok(Mailbox::open(&self.ram, self.memory)?)
+    }
+}
+
+/// A directory that [`remove_all`] knows of.
+struct Registered(Directory);
+
+/// The directories of all machines of this process.
+static DIRECTORIES: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+impl Registered {
+    fn create(name: &str) -> Result<Self> {
+        let directory = Directory::create(name)?;
+        directories().push(directory.path().to_owned());
+        Ok(Self(directory))
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        directories().retain(|path| path != self.0.path());
+    }
+}
+
+impl Deref for Registered {
+    type Target = Directory;
+
+    fn deref(&self) -> &Directory {
+        &self.0
+    }
+}
+
+impl DerefMut for Registered {
+    fn deref_mut(&mut self) -> &mut Directory {
+        &mut self.0
+    }
+}
+
+fn directories() -> MutexGuard<'static, Vec<PathBuf>> {
+    DIRECTORIES.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// For a process that is about to end without dropping what it has: removes the files of its
+/// machines and gives back the terminal. The kernel ends their QEMUs with this process.
+pub(crate) fn remove_all() {
+    console::restore_terminal();
+    for path in directories().drain(..) {
+        // What stays is stale; the next machine removes it.
+        let _ = directory::remove(&path);
+    }
+}
+
+/// Waits until QEMU has made its socket.
+fn connect(socket: &Path, process: &Process, console: &Console) -> Result<Qmp> {
+    let deadline = Instant::now() + BOOT_LIMIT;
+    loop {
+        // QEMU listens before it makes the file visible to a connection, or not at all.
+        if socket.exists()
+            && let Ok(qmp) = Qmp::connect(socket)
+        {
+            return Ok(qmp);
+        }
+        if process.wait(Duration::from_millis(2)).is_some() {
+            console.drain(POLL);
+            bail!("QEMU does not start: {}", last_words(process));
+        }
+        if Instant::now() >= deadline {
+            bail!("QEMU does not start: {}", process.words());
+        }
+    }
+}
+
+/// Why QEMU ended, in its own words if it had any.
+fn last_words(process: &Process) -> String {
+    let status = process.wait(BOOT_LIMIT).flatten();
+    // Its last words may still be in the pipe.
+    thread::sleep(POLL);
+    match (process.words(), status) {
+        (words, _) if !words.is_empty() => words,
+        (_, Some(status)) => status.to_string(),
+        (_, None) => "for an unknown reason".to_owned(),
     }
 }
 
@@ -205,101 +439,11 @@ impl fmt::Display for End {
             Self::Reset => formatter.write_str("the guest asked for a reset"),
             Self::Hung(hang) => write!(formatter, "{hang}"),
             Self::TimedOut => formatter.write_str("the guest's time is over"),
+            Self::Left => formatter.write_str("you left the machine"),
             Self::Exited(words) => write!(formatter, "QEMU ended: {words}"),
         }
     }
 }
 
-/// The serial port.
-pub(crate) mod console {
-    use std::time::Duration;
-
-    use anyhow::Result;
-
-    /// The serial port of a machine.
-    pub(crate) trait Interface {
-        /// Everything the guest has printed since it started, or was reset.
-        fn text(&self) -> String;
-        /// The last lines, for a report.
-        fn last_lines(&self, count: usize) -> Vec<String>;
-        /// Waits until what the guest has printed contains `text`, looking at each byte only once:
-        /// a second call looks behind the first find. Returns the line that contains it.
-        fn wait_for(&self, text: &str, limit: Duration) -> Result<String>;
-        /// Types.
-        fn send(&self, bytes: &[u8]) -> Result<()>;
-        /// Connects the user's terminal, raw if it is one, until the machine ends or the user types
-        /// Ctrl-A x.
-        fn attach_terminal(&self) -> Result<()>;
-    }
-    /// The serial port of a machine.
-    pub(crate) struct Console;
-}
-
-/// Asks the monitor through the shared RAM.
-pub(crate) mod mailbox {
-    use std::time::Duration;
-
-    use anyhow::Result;
-    use control::{Counter, Notice, Policy};
-
-    /// Methods of [`Mailbox`].
-    pub(crate) trait Interface {
-        fn poison(&self, address: u64, length: u64, policy: Policy) -> Result<()>;
-        fn clear(&self, address: u64, length: u64) -> Result<()>;
-        fn clear_all(&self) -> Result<()>;
-        fn query(&self, address: u64) -> Result<Option<Policy>>;
-        fn list(&self) -> Result<Vec<(u64, Policy)>>;
-        fn notify(&self, notice: Notice, address: u64) -> Result<()>;
-        /// Sums over all CPUs.
-        fn counters(&self) -> Result<Vec<(Counter, u64)>>;
-        fn log(&self) -> Result<String>;
-        /// From the monitor's first instruction to its entering the guest.
-        fn boot_time(&self) -> Result<Duration>;
-    }
-    /// The host's side of the mailbox.
-    pub(crate) struct Mailbox;
-}
-
-/// Asks QEMU.
-pub(crate) mod qmp {
-    use anyhow::Result;
-    use serde_json::Value;
-
-    /// Methods of [`Qmp`].
-    pub(crate) trait Interface {
-        fn execute(&mut self, command: &str, arguments: Value) -> Result<Value>;
-    }
-    /// A connection to QEMU's control socket.
-    pub(crate) struct Qmp;
-}
-
-/// Tells a guest that hangs from one that works.
-pub(crate) mod watchdog {
-    use std::fmt;
-    use std::time::Duration;
-
-    /// Barks when for `patience` the guest has printed nothing and no counter has moved.
-    pub(crate) struct Watchdog {
-        pub(crate) patience: Duration,
-    }
-    /// What a hanging guest looks like: registers, heartbeat, counters, last lines.
-    #[derive(Debug)]
-    pub(crate) struct Hang;
-    impl fmt::Display for Hang {
-        fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
-            Ok(())
-        }
-    }
-}
-
-/// Builds the monitor.
-pub(crate) mod monitor {
-    use std::path::PathBuf;
-
-    use anyhow::Result;
-
-    use crate::workspace::Workspace;
-
-    /// Signature only.
-    pub(crate) type Build = fn(&Workspace) -> Result<PathBuf>;
-}
+#[cfg(test)]
+mod tests;
