@@ -3,12 +3,14 @@
 //! - `test` runs the suites and counts what passed, failed and was skipped.
 //! - `doctor` names what is missing on this machine.
 //! - `bench` measures Seaworthy's routines beside their rivals.
+//! - `check-monitor` runs the monitor's acceptance guest.
 //! - `inject` poisons the memory of a machine that runs.
 //! - `machine` runs machines in QEMU, with the monitor under their guests.
 //! - `tools` knows what these need, how to look for it and how to install it.
 #![forbid(unsafe_code)]
 
 mod bench;
+mod check_monitor;
 mod command;
 mod doctor;
 mod inject;
@@ -55,6 +57,8 @@ enum Task {
     Bench(Benchmark),
     /// Poison the memory of a running machine, without its guest's help
     Inject(inject::Options),
+    /// Check the monitor: run its acceptance guest and print the results as KTAP
+    CheckMonitor(check_monitor::Options),
 }
 
 /// Runs the command line of this process.
@@ -82,5 +86,6 @@ fn perform(task: Task, install: Install) -> Result<ExitCode> {
         Task::Doctor => doctor::run(&Workspace::find()?),
         Task::Bench(benchmark) => bench::run(&benchmark, &Workspace::find()?),
         Task::Inject(options) => inject::run(&options),
+        Task::CheckMonitor(options) => check_monitor::run(&options, &Workspace::find()?, install),
     }
 }

@@ -10,6 +10,7 @@
 //! | [`directory`] | where running machines are found |
 //! | [`image`] | looks at kernel images and RAM disks before QEMU does |
 //! | [`monitor`] | builds the monitor |
+//! | [`tiny`] | guests of a few instructions, for tests |
 //!
 //! ```ignore
 //! let options = Options {
@@ -40,6 +41,7 @@ pub(crate) mod mailbox;
 pub(crate) mod monitor;
 mod process;
 pub(crate) mod qmp;
+pub(crate) mod tiny;
 pub(crate) mod watchdog;
 
 use std::fmt;
@@ -59,7 +61,7 @@ use self::directory::{Directory, Record};
 use self::mailbox::Mailbox;
 use self::process::{Process, Started};
 use self::qmp::Qmp;
-use self::watchdog::{Hang, Processor, Watchdog};
+use self::watchdog::{Hang, Watchdog};
 
 /// The program.
 const QEMU: &str = "qemu-system-aarch64";
@@ -154,6 +156,7 @@ pub(crate) struct Machine {
     qmp: Qmp,
     console: Console,
     process: Process,
+    name: String,
     ram: PathBuf,
     memory: u64,
     has_monitor: bool,
@@ -202,7 +205,7 @@ impl Machine {
             output,
         } = Process::start(QEMU, &arguments)?;
         let console = Console::new(input, output, options.output, log.transpose()?);
-        let mut qmp = connect(&socket, &process, &console)?;
+        let mut qmp = connect(&socket, &process)?;
         directory.publish(&Record {
             name: options.name.clone(),
             pid: process.id(),
@@ -217,6 +220,7 @@ impl Machine {
             qmp,
             console,
             process,
+            name: options.name.clone(),
             ram,
             memory: options.memory,
             has_monitor: options.monitor.is_some(),
@@ -239,6 +243,7 @@ impl Machine {
         loop {
             match self.qmp.event(POLL) {
                 Ok(Some(event)) if event.name == "SHUTDOWN" && event.data["guest"] == true => {
+                    self.console.settle();
                     return Ok(if event.data["reason"] == "guest-reset" {
                         End::Reset
                     } else {
@@ -271,17 +276,6 @@ impl Machine {
         let looks = before.map(|before| heartbeat() != Some(before));
         let registers = self.qmp.monitor("info registers -a")?;
         Ok(Hang::new(quiet, &registers, looks, mailbox, &self.console))
-    }
-
-    /// Where each CPU is, the monitor's own among them.
-    ///
-    /// # Errors
-    ///
-    /// If QEMU cannot be asked.
-    pub(crate) fn processors(&mut self) -> Result<Vec<Processor>> {
-        Ok(watchdog::processors(
-            &self.qmp.monitor("info registers -a")?,
-        ))
     }
 
     /// Starts the guest anew in place, with all of its RAM zero but for what the host loads.
@@ -325,6 +319,16 @@ impl Machine {
     /// QEMU's own control.
     pub(crate) fn qmp(&mut self) -> &mut Qmp {
         &mut self.qmp
+    }
+
+    /// Its name.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Bytes of RAM, the monitor's included.
+    pub(crate) fn memory(&self) -> u64 {
+        self.memory
     }
 
     /// The file that is the guest's RAM. Its first byte is at [`control::layout::RAM_BASE`].
@@ -401,7 +405,7 @@ pub(crate) fn remove_all() {
 }
 
 /// Waits until QEMU has made its socket.
-fn connect(socket: &Path, process: &Process, console: &Console) -> Result<Qmp> {
+fn connect(socket: &Path, process: &Process) -> Result<Qmp> {
     let deadline = Instant::now() + BOOT_LIMIT;
     loop {
         // QEMU listens before it makes the file visible to a connection, or not at all.
@@ -411,7 +415,6 @@ fn connect(socket: &Path, process: &Process, console: &Console) -> Result<Qmp> {
             return Ok(qmp);
         }
         if process.wait(Duration::from_millis(2)).is_some() {
-            console.drain(POLL);
             bail!("QEMU does not start: {}", last_words(process));
         }
         if Instant::now() >= deadline {

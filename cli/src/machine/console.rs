@@ -2,13 +2,16 @@
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
+use std::os::fd::AsFd;
 use std::process::{ChildStdin, ChildStdout};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::termios::{self, SetArg, Termios};
+use nix::unistd;
 
 use crate::machine::Output;
 
@@ -21,6 +24,8 @@ const ESCAPE: u8 = 0x01;
 /// The serial port of a machine.
 pub(crate) struct Console {
     shared: Arc<Shared>,
+    /// What the guest prints comes out of it.
+    pipe: Arc<ChildStdout>,
     input: Arc<Mutex<ChildStdin>>,
 }
 
@@ -52,10 +57,12 @@ impl Console {
         log: Option<File>,
     ) -> Self {
         let shared = Arc::new(Shared::default());
-        let reader = Arc::clone(&shared);
-        thread::spawn(move || reader.read(output, show, log));
+        let pipe = Arc::new(output);
+        let (reader, from) = (Arc::clone(&shared), Arc::clone(&pipe));
+        thread::spawn(move || reader.read(&from, show, log));
         Self {
             shared,
+            pipe,
             input: Arc::new(Mutex::new(input)),
         }
     }
@@ -112,13 +119,16 @@ impl Console {
         }
     }
 
-    /// Waits until everything that QEMU wrote before it ended has been read.
-    pub(super) fn drain(&self, limit: Duration) {
-        let state = self.shared.lock();
-        let _ = self
-            .shared
-            .changed
-            .wait_timeout_while(state, limit, |state| !state.has_ended);
+    /// Waits until everything that QEMU has written is part of the text.
+    pub(super) fn settle(&self) {
+        // The reader holds the lock from taking bytes out of the pipe until they are in the text.
+        let is_settled = || {
+            let state = self.shared.lock();
+            state.has_ended || !is_readable(&self.pipe, PollTimeout::ZERO)
+        };
+        while !is_settled() {
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Types.
@@ -156,10 +166,19 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn read(&self, mut output: impl Read, show: Output, mut log: Option<File>) {
+    fn read(&self, pipe: &ChildStdout, show: Output, mut log: Option<File>) {
         let mut buffer = [0; 4096];
-        while let Ok(length @ 1..) = output.read(&mut buffer) {
+        loop {
+            is_readable(pipe, PollTimeout::NONE);
+            let mut state = self.lock();
+            let Ok(length @ 1..) = unistd::read(pipe, &mut buffer) else {
+                state.has_ended = true;
+                break;
+            };
             let bytes = &buffer[..length];
+            state.append(bytes);
+            drop(state);
+            self.changed.notify_all();
             if show == Output::Shown {
                 let mut stdout = io::stdout().lock();
                 // A closed standard output does not stop the machine.
@@ -171,12 +190,15 @@ impl Shared {
                 eprintln!("the console's log is not complete: {error}");
                 log = None;
             }
-            self.lock().append(bytes);
-            self.changed.notify_all();
         }
-        self.lock().has_ended = true;
         self.changed.notify_all();
     }
+}
+
+/// Waits until there is something to read, or the end.
+fn is_readable(pipe: &ChildStdout, limit: PollTimeout) -> bool {
+    let mut pipes = [PollFd::new(pipe.as_fd(), PollFlags::POLLIN)];
+    poll(&mut pipes, limit).is_ok_and(|count| count > 0)
 }
 
 impl State {

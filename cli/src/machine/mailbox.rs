@@ -33,7 +33,10 @@ use zerocopy::FromBytes;
 /// The monitor looks many times a second, but QEMU may not be given a processor for a while.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How often to look for what is waited for.
+/// How long to look for a response all the time.
+const EAGER: Duration = Duration::from_millis(1);
+
+/// How often to look for what is waited for, after that.
 const POLL: Duration = Duration::from_micros(200);
 
 /// The host's side of a machine's mailbox. Several processes may have one of the same machine.
@@ -299,7 +302,12 @@ impl Mailbox {
                     looks: self.heartbeat()? != heartbeat,
                 });
             }
-            thread::sleep(POLL);
+            // After the first, the monitor answers at once.
+            if start.elapsed() < EAGER {
+                thread::yield_now();
+            } else {
+                thread::sleep(POLL);
+            }
         }
         Ok(())
     }

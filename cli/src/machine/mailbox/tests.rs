@@ -135,7 +135,7 @@ fn carry_out(
             if length == 0 {
                 return Err(Status::BadLength);
             }
-            if address % LINE != 0 || length % LINE != 0 {
+            if !address.is_multiple_of(LINE) || !length.is_multiple_of(LINE) {
                 return Err(Status::Unaligned);
             }
             if address < RAM_BASE {
@@ -143,7 +143,7 @@ fn carry_out(
             }
             lines.extend(range.map(|line| (line, policy)));
         }
-        Command::Clear => range.for_each(|line| drop(lines.remove(&line))),
+        Command::Clear => lines.retain(|line, _| !(address..end).contains(line)),
         Command::ClearAll => lines.clear(),
         Command::Query => {
             let found = lines.get(&address);
