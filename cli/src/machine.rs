@@ -12,7 +12,7 @@
 //! | [`monitor`] | builds the monitor |
 //! | [`tiny`] | guests of a few instructions, for tests |
 //!
-//! ```ignore
+//! ```text
 //! let options = Options {
 //!     monitor: Some(monitor::build(workspace)?),
 //!     command_line: "console=ttyAMA0".to_owned(),
