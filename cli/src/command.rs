@@ -233,15 +233,17 @@ impl fmt::Display for Command {
     }
 }
 
-/// From now on, a signal that ends this process also ends the child it is running.
+/// From now on, a signal that ends this process also ends the child it is running, and first
+/// runs `clean_up`.
 ///
 /// A child in a process group of its own does not see the terminal's Ctrl-C.
 ///
 /// # Errors
 ///
 /// If the system refuses the signal handler.
-pub(crate) fn end_children_with_us() -> Result<()> {
-    ctrlc::set_handler(|| {
+pub(crate) fn end_children_with_us(clean_up: fn()) -> Result<()> {
+    ctrlc::set_handler(move || {
+        clean_up();
         if let Some(group) = *RUNNING.lock().unwrap_or_else(PoisonError::into_inner) {
             kill(group);
         }

@@ -3,18 +3,25 @@
 //! - `test` runs the suites and counts what passed, failed and was skipped.
 //! - `doctor` names what is missing on this machine.
 //! - `bench` measures Seaworthy's routines beside their rivals.
+//! - `check-monitor` runs the monitor's acceptance guest.
+//! - `inject` poisons the memory of a machine that runs.
+//! - `machine` runs machines in QEMU, with the monitor under their guests.
 //! - `tools` knows what these need, how to look for it and how to install it.
 #![forbid(unsafe_code)]
 
 mod bench;
+mod check_monitor;
 mod command;
 mod doctor;
+mod inject;
+mod machine;
 mod test;
 mod tools;
 mod workspace;
 
 use std::process::ExitCode;
 
+use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::bench::Benchmark;
@@ -48,6 +55,10 @@ enum Task {
     /// Measure Seaworthy's routines beside their rivals
     #[command(subcommand)]
     Bench(Benchmark),
+    /// Poison the memory of a running machine, without its guest's help
+    Inject(inject::Options),
+    /// Check the monitor: run its acceptance guest and print the results as KTAP
+    CheckMonitor(check_monitor::Options),
 }
 
 /// Runs the command line of this process.
@@ -61,15 +72,20 @@ pub fn run() -> ExitCode {
     } else {
         Install::IfPermitted
     };
-    let result = command::end_children_with_us()
-        .and_then(|()| Workspace::find())
-        .and_then(|workspace| match arguments.task {
-            Task::Test { suites } => test::run(&suites, &workspace, install),
-            Task::Doctor => doctor::run(&workspace),
-            Task::Bench(benchmark) => bench::run(&benchmark, &workspace),
-        });
+    let result = command::end_children_with_us(machine::remove_all)
+        .and_then(|()| perform(arguments.task, install));
     result.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
         ExitCode::FAILURE
     })
+}
+
+fn perform(task: Task, install: Install) -> Result<ExitCode> {
+    match task {
+        Task::Test { suites } => test::run(&suites, &Workspace::find()?, install),
+        Task::Doctor => doctor::run(&Workspace::find()?),
+        Task::Bench(benchmark) => bench::run(&benchmark, &Workspace::find()?),
+        Task::Inject(options) => inject::run(&options),
+        Task::CheckMonitor(options) => check_monitor::run(&options, &Workspace::find()?, install),
+    }
 }

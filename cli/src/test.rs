@@ -3,12 +3,15 @@
 //! What a step needs is installed before the first step runs. A step that lacks a tool has failed:
 //! a check that did not run must not look like one that passed. One case is milder. If rustup's
 //! server cannot be reached for a target, the step builds the standard library itself, and where
-//! that is not possible it is skipped with that reason.
+//! that is not possible it is skipped with that reason. So is one that needs a whole machine in QEMU,
+//! where that cannot be installed.
 
 mod host;
+mod ktap;
 mod libtest;
 mod lint;
 mod miri;
+mod monitor;
 mod outcome;
 mod qemu_user;
 mod step;
@@ -20,6 +23,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use clap::ValueEnum;
 
+pub(crate) use self::ktap::Parser as KtapParser;
 use crate::test::outcome::Outcome;
 use crate::test::step::{Ground, Step};
 use crate::tools::{self, Install, Source, Tool};
@@ -36,6 +40,8 @@ pub(crate) enum Suite {
     Miri,
     /// Tests for arm64 on an emulated processor, with and without FEAT_MOPS
     QemuUser,
+    /// The monitor in QEMU: its acceptance guest on several processors, and the host's side
+    Monitor,
 }
 
 impl Suite {
@@ -45,6 +51,7 @@ impl Suite {
             Self::Host => host::steps(workspace),
             Self::Miri => miri::steps(),
             Self::QemuUser => qemu_user::steps(),
+            Self::Monitor => monitor::steps(),
         }
     }
 }

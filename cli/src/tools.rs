@@ -12,7 +12,7 @@ use crate::command::Command;
 use crate::workspace::Workspace;
 
 pub(crate) use self::install::{Install, Lack, Toolbox, provide};
-pub(crate) use self::qemu::QEMU_USER;
+pub(crate) use self::qemu::{QEMU_SYSTEM, QEMU_USER};
 pub(crate) use self::rustup::nightly_for_miri;
 pub(crate) use self::standard_library::Source;
 

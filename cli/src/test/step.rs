@@ -6,6 +6,7 @@ use std::time::Duration;
 use std::{fs, io, process};
 
 use crate::command::{Command, End};
+use crate::test::ktap::Parser as KtapParser;
 use crate::test::libtest::{Parser, without_colours};
 use crate::test::outcome::{Outcome, Skip};
 use crate::tools::{Lack, Source, Tool, Toolbox};
@@ -16,8 +17,10 @@ use crate::workspace::Workspace;
 enum Kind {
     /// The command is one check, which passes if it exits with 0.
     Check,
-    /// The command runs tests, each of which counts.
+    /// The command is cargo, and runs tests, each of which counts.
     Tests,
+    /// The command prints the results of tests as KTAP.
+    Ktap,
 }
 
 /// A command of a suite, with all that is known about it beforehand.
@@ -64,6 +67,14 @@ impl Step {
         }
     }
 
+    /// A step whose command prints KTAP. Without its QEMU it is skipped.
+    pub(crate) fn ktap(name: impl Into<String>, command: Command, limit: Duration) -> Self {
+        Self {
+            kind: Kind::Ktap,
+            ..Self::check(name, command, limit)
+        }
+    }
+
     pub(crate) fn needing(mut self, tool: Tool) -> Self {
         self.needs.push(tool);
         self
@@ -85,6 +96,7 @@ impl Step {
         match self.kind {
             Kind::Check => self.run_check(&command),
             Kind::Tests => self.run_tests(&command, &ground.workspace.target_directory),
+            Kind::Ktap => self.run_ktap(&command),
         }
     }
 
@@ -97,6 +109,10 @@ impl Step {
                 (Some(Lack::Unreachable(reason)), Tool::Target(_)) => {
                     let reason = format!("needs {tool}: {reason}");
                     command = self.without_target(command, ground, reason)?;
+                }
+                // A whole machine is much to ask for; the other suites do without.
+                (Some(lack), Tool::Qemu(_)) if self.kind == Kind::Ktap => {
+                    return Err(skip(format!("needs {tool}: {lack}")));
                 }
                 (Some(Lack::Unreachable(reason) | Lack::Failed(reason)), _) => {
                     println!("needs {tool}: {reason}");
@@ -187,6 +203,22 @@ impl Step {
         outcome
     }
 
+    fn run_ktap(&self, command: &Command) -> Outcome {
+        let (mut parser, mut last_error) = (KtapParser::default(), None);
+        let end = command.stream(self.limit, |line| {
+            println!("{line}");
+            parser.line(line);
+            note_error(line, &mut last_error);
+        });
+        let mut outcome = parser.finish();
+        // An exit status that follows failed tests says nothing new; being killed does.
+        let is_news = outcome.failed.is_empty() || matches!(end, Ok(End::TimedOut));
+        outcome
+            .failed
+            .extend(self.failure(end, last_error).filter(|_| is_news));
+        outcome
+    }
+
     /// Why the step as a whole failed; `None` if it did not.
     fn failure(&self, end: anyhow::Result<End>, last_error: Option<String>) -> Option<String> {
         match end {
@@ -260,7 +292,7 @@ fn take_out(skips: &[Skip], outcome: &mut Outcome) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tools::CLIPPY;
+    use crate::tools::{CLIPPY, QEMU_SYSTEM};
 
     /// Ample, and still an end if the code under test does not see the end of a child.
     const AMPLE: Duration = Duration::from_secs(30);
@@ -344,6 +376,45 @@ mod tests {
             run(&Step::tests("x", shell("true"), AMPLE)),
             Outcome::fail("ran no tests")
         );
+    }
+
+    #[test]
+    fn results_in_ktap_are_counted_one_by_one() {
+        let script = "echo KTAP version 1; echo 1..3; echo ok 1 a; echo 'ok 2 b # SKIP why'; \
+                      echo 'not ok 3 c # because'; exit 1";
+        let outcome = run(&Step::ktap("x", shell(script), AMPLE));
+        let expected = Outcome {
+            passed: 1,
+            failed: vec!["c (because)".to_owned()],
+            skipped: vec![Skip::new("b", "why")],
+        };
+        assert_eq!(outcome, expected);
+        let script = "echo KTAP version 1; echo 1..1; echo ok 1 a; echo error: later; exit 1";
+        let outcome = run(&Step::ktap("x", shell(script), AMPLE));
+        assert_eq!(outcome.failed, ["error: later"]);
+        let script = "echo KTAP version 1; echo 1..2; echo ok 1 a; sleep 60";
+        let outcome = run(&Step::ktap("x", shell(script), Duration::from_secs(1)));
+        assert_eq!(
+            outcome.failed,
+            ["ended after 1 of 2 tests", "killed after 1 s"]
+        );
+    }
+
+    #[test]
+    fn without_its_qemu_a_machine_is_skipped_and_other_tests_fail() {
+        let workspace = Workspace::find().unwrap();
+        let lacking = |tool: &Tool| vec![(tool.clone(), Lack::Failed("no package".to_owned()))];
+        let tool = Tool::Qemu(QEMU_SYSTEM);
+        let ground = ground(&workspace, lacking(&tool), None);
+        let skipped = Step::ktap("x", shell("true"), AMPLE)
+            .needing(tool.clone())
+            .run(&ground);
+        assert_eq!((skipped.failed.len(), skipped.skipped.len()), (0, 1));
+        assert!(skipped.skipped[0].reason.contains("no package"));
+        let failed = Step::check("x", shell("true"), AMPLE)
+            .needing(tool)
+            .run(&ground);
+        assert_eq!(failed.failed.len(), 1);
     }
 
     #[test]

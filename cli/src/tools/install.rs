@@ -33,6 +33,13 @@ pub(crate) enum Lack {
     Failed(String),
 }
 
+impl fmt::Display for Lack {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Unreachable(reason) | Self::Failed(reason)) = self;
+        formatter.write_str(reason)
+    }
+}
+
 /// Which of the tools asked for could not be had.
 #[derive(Debug, Default)]
 pub(crate) struct Toolbox {

@@ -16,12 +16,22 @@ pub(crate) struct Program {
     name: &'static str,
     /// Its package in Debian and Ubuntu.
     package: &'static str,
+    /// Its packages in Fedora and Arch Linux.
+    elsewhere: [&'static str; 2],
 }
 
 /// Runs Linux programs for arm64 on any Linux machine.
 pub(crate) const QEMU_USER: Program = Program {
     name: "qemu-aarch64",
     package: "qemu-user",
+    elsewhere: ["qemu-user", "qemu-user"],
+};
+
+/// Runs a whole arm64 machine.
+pub(crate) const QEMU_SYSTEM: Program = Program {
+    name: "qemu-system-aarch64",
+    package: "qemu-system-arm",
+    elsewhere: ["qemu-system-aarch64", "qemu-system-aarch64"],
 };
 
 /// Major and minor number.
@@ -40,8 +50,8 @@ pub(super) fn recipe(program: &Program) -> Recipe {
         Packages::Apt { suite } => system::apt_recipe(program.package, suite),
         Packages::Unknown { system } => Recipe::ByHand(format!(
             "on {system}, install QEMU {MINIMUM} or newer yourself, so that `{}` is found \
-             (Debian and Ubuntu have it in {}, Fedora and Arch Linux in qemu-user)",
-            program.name, program.package
+             (Debian and Ubuntu have it in {}, Fedora in {}, Arch Linux in {})",
+            program.name, program.package, program.elsewhere[0], program.elsewhere[1]
         )),
     }
 }

@@ -4,9 +4,11 @@
 //! The host runs QEMU with its RAM in a shared file and maps that file. One CPU of the machine is
 //! the monitor's own, never shown to the guest; it looks at the mailbox many times a second.
 //!
-//! * A request: the host writes `request`, then adds 1 to `requests` (release). The monitor
-//!   writes `response`, then sets `responses` to the same number (release). One at a time; hosts
-//!   that share a machine agree on turns with a lock on the RAM file.
+//! * A request: the host writes `request`, then adds 1 to the lowest byte of `requests` (release),
+//!   which goes round after 255: a host that writes the file instead of memory can write one byte
+//!   at once, but perhaps no more. The monitor writes `response`, then sets `responses` to the same
+//!   number (release). One at a time; hosts that share a machine agree on turns with a lock on
+//!   the RAM file.
 //! * [`LOG`]: a ring of text. The monitor writes bytes, then moves `log_written` (release), which
 //!   counts all bytes ever written. A reader that fell behind by more than the ring has lost some.
 //! * [`COUNTERS`]: one row of 64-bit counters for each CPU; each CPU adds to its own.
