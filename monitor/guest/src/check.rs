@@ -4,6 +4,7 @@ mod access;
 mod class;
 mod context;
 mod holes;
+mod random;
 
 use control::layout::GUEST_IMAGE;
 use dtoolkit::fdt::Fdt;
@@ -16,7 +17,7 @@ use crate::machine::{arena, cpu, doorbell, firmware, gic, mmu, psci, registers, 
 use context::{Case, Context, Verdict};
 
 /// All cases, in the order in which they run.
-const CASES: &[&[Case]] = &[holes::CASES];
+const CASES: &[&[Case]] = &[holes::CASES, random::CASES];
 
 /// Runs the cases that the command line asks for, and switches the machine off.
 pub(crate) fn run(tree: Result<Fdt<'_>, dtoolkit::error::FdtParseError>) -> ! {
