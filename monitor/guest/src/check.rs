@@ -1,8 +1,10 @@
 //! The checks: what each group proves is in its module.
 
 mod access;
+mod batch;
 mod class;
 mod context;
+mod grid;
 mod holes;
 mod random;
 
@@ -17,7 +19,7 @@ use crate::machine::{arena, cpu, doorbell, firmware, gic, mmu, psci, registers, 
 use context::{Case, Context, Verdict};
 
 /// All cases, in the order in which they run.
-const CASES: &[&[Case]] = &[holes::CASES, random::CASES];
+const CASES: &[&[Case]] = &[holes::CASES, grid::CASES, random::CASES];
 
 /// Runs the cases that the command line asks for, and switches the machine off.
 pub(crate) fn run(tree: Result<Fdt<'_>, dtoolkit::error::FdtParseError>) -> ! {
