@@ -102,7 +102,9 @@ fn access(cpu: &mut Cpu, frame: &mut Frame, place: Place, lines: u64, abort: Dat
         // Never needed, but free: the watchpoints' answer is checked against it.
         let size = u64::from(simple.size);
         let expected = lines_of(place.far, size) & lines != 0;
-        if !cpu.step.is_active() {
+        if cpu.step.is_active() {
+            cpu.expect(expected);
+        } else {
             cpu.step(frame);
             cpu.describe(Reach::Contiguous, Writes::Nothing, Some(expected));
         }
