@@ -119,7 +119,7 @@ impl Mops {
     /// this one instruction, whether it came to its end or not.
     ///
     /// `None` if that cannot be told: values that the instruction does not make of each other, or a
-    /// prologue of option B that copied exactly half, whose direction does not show.
+    /// CPYP that got exactly half way and does not show in which direction.
     #[must_use]
     pub fn written(&self, before: MopsValues, after: MopsValues) -> Option<Range<u64>> {
         let (start, bytes) = match self.stage {
