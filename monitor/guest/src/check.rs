@@ -4,9 +4,12 @@ mod access;
 mod batch;
 mod class;
 mod context;
+mod execute;
 mod grid;
 mod holes;
+mod overwrite;
 mod random;
+mod walk;
 
 use control::layout::GUEST_IMAGE;
 use dtoolkit::fdt::Fdt;
@@ -19,7 +22,14 @@ use crate::machine::{arena, cpu, doorbell, firmware, gic, mmu, psci, registers, 
 use context::{Case, Context, Verdict};
 
 /// All cases, in the order in which they run.
-const CASES: &[&[Case]] = &[holes::CASES, grid::CASES, random::CASES];
+const CASES: &[&[Case]] = &[
+    holes::CASES,
+    grid::CASES,
+    overwrite::CASES,
+    execute::CASES,
+    walk::CASES,
+    random::CASES,
+];
 
 /// Runs the cases that the command line asks for, and switches the machine off.
 pub(crate) fn run(tree: Result<Fdt<'_>, dtoolkit::error::FdtParseError>) -> ! {
