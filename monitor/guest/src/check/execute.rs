@@ -6,7 +6,7 @@ use syndrome::AbortCause;
 use super::context::{Case, Context, Verdict};
 use crate::machine::arena::{self, View};
 use crate::machine::trial::{Mode, Outcome, Trial};
-use crate::machine::{doorbell, firmware, mmu};
+use crate::machine::{doorbell, mmu};
 
 const fn case(name: &'static str, run: fn(&mut Context) -> Verdict) -> Case {
     Case {
@@ -108,18 +108,12 @@ fn aborted(context: &mut Context, what: &str, mode: Mode, outcome: &Outcome, ind
         cause,
         Some(AbortCause::MemoryError),
     );
-    if let Some(firmware) = context.firmware {
-        let line = firmware::claim(&firmware.aborts)
-            .ok()
-            .flatten()
-            .and_then(|report| report.address)
-            .map(|address| address & !(LINE - 1));
-        context.equal(
-            format_args!("{what}, {mode:?}: line that is reported"),
-            line,
-            Some(physical(index / PER_LINE)),
-        );
-    }
+    let line = context.claim().and_then(|report| report.line());
+    context.equal(
+        format_args!("{what}, {mode:?}: line that is reported"),
+        line,
+        Some(physical(index / PER_LINE)),
+    );
 }
 
 fn neighbours(context: &mut Context) -> Verdict {

@@ -8,7 +8,7 @@ use crate::machine::features::Feature;
 use crate::machine::mmu::{self, LEAF, NORMAL, TABLE};
 use crate::machine::stub::{self, Stub};
 use crate::machine::trial::{Mode, Trial};
-use crate::machine::{doorbell, firmware, registers};
+use crate::machine::{doorbell, registers};
 
 const fn case(name: &'static str, run: fn(&mut Context) -> Verdict) -> Case {
     Case {
@@ -135,18 +135,12 @@ fn walk(context: &mut Context, used: &Use, page: u64, bad: Option<(u64, u64)>) {
                 outcome.vector(),
                 used.mode.vectors(),
             );
-            if let Some(firmware) = context.firmware {
-                let line = firmware::claim(&firmware.aborts)
-                    .ok()
-                    .flatten()
-                    .and_then(|report| report.address)
-                    .map(|address| address & !(LINE - 1));
-                context.equal(
-                    format_args!("{name}: line that is reported"),
-                    line,
-                    Some(descriptor & !(LINE - 1)),
-                );
-            }
+            let line = context.claim().and_then(|report| report.line());
+            context.equal(
+                format_args!("{name}: line that is reported"),
+                line,
+                Some(descriptor & !(LINE - 1)),
+            );
         }
         None => {
             context.holds(
