@@ -3,10 +3,17 @@
 mod access;
 mod batch;
 mod class;
+mod commands;
 mod context;
+mod execute;
 mod grid;
 mod holes;
+mod injection;
+mod notice;
+mod overwrite;
+mod policy;
 mod random;
+mod walk;
 
 use control::layout::GUEST_IMAGE;
 use dtoolkit::fdt::Fdt;
@@ -19,7 +26,18 @@ use crate::machine::{arena, cpu, doorbell, firmware, gic, mmu, psci, registers, 
 use context::{Case, Context, Verdict};
 
 /// All cases, in the order in which they run.
-const CASES: &[&[Case]] = &[holes::CASES, grid::CASES, random::CASES];
+const CASES: &[&[Case]] = &[
+    holes::CASES,
+    grid::CASES,
+    overwrite::CASES,
+    execute::CASES,
+    walk::CASES,
+    policy::CASES,
+    notice::CASES,
+    commands::CASES,
+    injection::CASES,
+    random::CASES,
+];
 
 /// Runs the cases that the command line asks for, and switches the machine off.
 pub(crate) fn run(tree: Result<Fdt<'_>, dtoolkit::error::FdtParseError>) -> ! {
@@ -49,12 +67,23 @@ pub(crate) fn run(tree: Result<Fdt<'_>, dtoolkit::error::FdtParseError>) -> ! {
         Err(error) => panic!("{error}"),
     };
     describe(&parameters);
-    let total = run_cases(&parameters);
+    let total = run_cases(&parameters, ram_end(tree));
     println!(
         "# Totals: pass:{} fail:{} xfail:0 xpass:0 skip:{} error:0",
         total.passed, total.failed, total.skipped
     );
     psci::system_off()
+}
+
+fn ram_end(tree: Fdt<'_>) -> u64 {
+    let bank = tree
+        .memory()
+        .ok()
+        .and_then(|memory| memory.reg().ok().flatten()?.next());
+    let Some(bank) = bank else {
+        return 0;
+    };
+    bank.address::<u64>().unwrap_or(0) + bank.size::<u64>().unwrap_or(0)
 }
 
 fn start_cpus(tree: Fdt<'_>) {
@@ -106,7 +135,7 @@ struct Total {
     skipped: u64,
 }
 
-fn run_cases(parameters: &Parameters<'_>) -> Total {
+fn run_cases(parameters: &Parameters<'_>, ram_end: u64) -> Total {
     let selected = || {
         CASES
             .iter()
@@ -116,7 +145,7 @@ fn run_cases(parameters: &Parameters<'_>) -> Total {
     };
     println!("1..{}", selected().count());
     let mut total = Total::default();
-    let mut context = Context::new(parameters);
+    let mut context = Context::new(parameters, ram_end);
     if doorbell::is_present() {
         match firmware::find() {
             Ok(firmware) => context.firmware = Some(firmware),

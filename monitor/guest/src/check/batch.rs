@@ -69,7 +69,7 @@ impl Batch {
             return Ok(None);
         };
         let report = firmware::claim(&firmware.aborts)?;
-        Ok(report.map(|report| report.address.unwrap_or(0) & !(LINE - 1)))
+        Ok(report.map(|report| report.line().unwrap_or(0)))
     }
 
     fn report_is_right(

@@ -2,9 +2,10 @@
 
 use core::fmt;
 
+use apei::GenericSourceV2;
 use guest::{Parameters, Random};
 
-use crate::machine::firmware::Firmware;
+use crate::machine::firmware::{self, Firmware, Report};
 use crate::machine::uart::println;
 
 /// How many failures of a case are told.
@@ -37,6 +38,8 @@ pub(crate) struct Context {
     pub(crate) random: Random,
     /// Firmware's tables, if there is a monitor.
     pub(crate) firmware: Option<Firmware>,
+    /// The end of RAM as the device tree has it: what follows is the monitor's.
+    pub(crate) ram_end: u64,
     /// How many random accesses to make.
     pub(crate) count: u64,
     /// The seed of the run.
@@ -51,10 +54,11 @@ pub(crate) struct Context {
 
 impl Context {
     /// A context for a run.
-    pub(crate) fn new(parameters: &Parameters<'_>) -> Self {
+    pub(crate) fn new(parameters: &Parameters<'_>, ram_end: u64) -> Self {
         Self {
             random: Random::new(parameters.seed),
             firmware: None,
+            ram_end,
             count: parameters.count,
             seed: parameters.seed,
             verbose: parameters.verbose,
@@ -101,6 +105,23 @@ impl Context {
         }
         if self.failures == TOLD {
             println!("# further failures of this case are only counted");
+        }
+    }
+
+    /// Takes what the source of aborts reports.
+    pub(crate) fn claim(&mut self) -> Option<Report> {
+        let source = self.firmware?.aborts;
+        self.claim_from(&source)
+    }
+
+    /// Takes what a source reports.
+    pub(crate) fn claim_from(&mut self, source: &GenericSourceV2) -> Option<Report> {
+        match firmware::claim(source) {
+            Ok(report) => report,
+            Err(what) => {
+                self.fail(format_args!("{what}"));
+                None
+            }
         }
     }
 }

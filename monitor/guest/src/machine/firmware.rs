@@ -6,8 +6,9 @@ use core::ops::Range;
 use apei::{
     AddressSpace, GenericSourceV2, Hest, NotificationKind, Platform, Register, Source, Width,
 };
+use control::LINE;
 use control::layout::{EINJ, FIRMWARE, FIRMWARE_LENGTH, REGISTERS_LENGTH};
-use cper::{Section, Severity, StatusBlock};
+use cper::{Section, SectionFlags, Severity, StatusBlock};
 
 use super::arena::{self, View};
 use super::cpu;
@@ -50,6 +51,8 @@ pub(crate) struct Report {
     pub(crate) kind: Kind,
     /// The physical address it is about.
     pub(crate) address: Option<u64>,
+    /// What the entry says of itself.
+    pub(crate) flags: SectionFlags,
 }
 
 /// What a report is about.
@@ -61,6 +64,13 @@ pub(crate) enum Kind {
     Processor,
     /// Another section.
     Other,
+}
+
+impl Report {
+    /// The line it is about.
+    pub(crate) fn line(&self) -> Option<u64> {
+        self.address.map(|address| address & !(LINE - 1))
+    }
 }
 
 /// Looks at the memory that firmware shares.
@@ -183,6 +193,7 @@ fn summary(block: &StatusBlock<'_>) -> Result<Report, &'static str> {
         entry_severity: entry.info.severity,
         kind,
         address,
+        flags: entry.info.flags,
     })
 }
 
