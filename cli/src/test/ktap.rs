@@ -69,22 +69,16 @@ impl Parser {
 
     /// What was planned and did not come has failed, and so has a document without a plan.
     fn end_document(&mut self) {
-        match self.document.take() {
-            Some(Document {
-                planned: Some(planned),
-                seen,
-            }) if seen < planned => self
-                .outcome
-                .failed
-                .push(format!("ended after {seen} of {planned} tests")),
-            Some(Document {
-                planned: None,
-                seen,
-            }) => self.outcome.failed.push(format!(
-                "ended after {seen} tests without having said how many there are"
-            )),
-            _ => {}
-        }
+        let Some(Document { planned, seen }) = self.document.take() else {
+            return;
+        };
+        let failure = match planned {
+            None => format!("ended after {seen} tests without having said how many there are"),
+            Some(0) => "ran no tests".to_owned(),
+            Some(planned) if seen < planned => format!("ended after {seen} of {planned} tests"),
+            Some(_) => return,
+        };
+        self.outcome.failed.push(failure);
     }
 }
 
@@ -132,6 +126,7 @@ mod tests {
         let outcome = parse("KTAP version 1\n1..2\nok 1 a\nKTAP version 1\n1..1\nok 1 b\n");
         assert_eq!((outcome.passed, outcome.failed.len()), (2, 1));
         assert_eq!(outcome.failed[0], "ended after 1 of 2 tests");
+        assert_eq!(parse("KTAP version 1\n1..0\n").failed, ["ran no tests"]);
         let outcome = parse("KTAP version 1\nok 1 a\n");
         assert!(outcome.failed[0].contains("how many"), "{outcome:?}");
         let outcome = parse("KTAP version 1\n1..1\nBail out! no RAM\n");
