@@ -73,7 +73,14 @@ fn batch(context: &mut Context, number: u64, accesses: u64) -> (u64, u64) {
             continue;
         };
         let access = Access::random(class, &batch.memory, &mut random);
-        match batch.access(context, &access) {
+        let mistakes = context.verbose.then(super::mistakes);
+        let seen = batch.access(context, &access);
+        if let Some(mistakes) = mistakes
+            && mistakes != super::mistakes()
+        {
+            println!("# the monitor counted a leak or a false abort at batch {number}: {access}");
+        }
+        match seen {
             Some(Seen::Done) => misses += 1,
             Some(Seen::Abort(_)) => hits += 1,
             None => {
