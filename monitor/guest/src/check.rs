@@ -2,19 +2,25 @@
 
 mod access;
 mod batch;
+mod bench;
 mod class;
 mod commands;
 mod context;
+mod debug;
 mod execute;
 mod grid;
 mod holes;
 mod injection;
+mod interrupts;
 mod notice;
 mod overwrite;
 mod policy;
 mod random;
+mod smp;
+mod state;
 mod walk;
 
+use control::Counter;
 use control::layout::GUEST_IMAGE;
 use dtoolkit::fdt::Fdt;
 use dtoolkit::{Node, Property};
@@ -36,7 +42,12 @@ const CASES: &[&[Case]] = &[
     notice::CASES,
     commands::CASES,
     injection::CASES,
+    state::CASES,
+    debug::CASES,
+    interrupts::CASES,
     random::CASES,
+    smp::CASES,
+    bench::CASES,
 ];
 
 /// Runs the cases that the command line asks for, and switches the machine off.
@@ -156,10 +167,18 @@ fn run_cases(parameters: &Parameters<'_>, ram_end: u64) -> Total {
         let number = index + 1;
         // Each case has random numbers of its own, so that it runs the same alone.
         context.begin(Random::new(parameters.seed ^ hash(case.name)));
+        let mistakes = mistakes();
         let verdict = match case.needs_monitor && !doorbell::is_present() {
             true => Verdict::Skip("there is no monitor"),
             false => (case.run)(&mut context),
         };
+        if verdict == Verdict::Done && doorbell::is_present() {
+            context.equal(
+                format_args!("leaks and false aborts that the monitor counted"),
+                self::mistakes(),
+                mistakes,
+            );
+        }
         let seed = parameters.seed;
         let (group, name) = (case.group, case.name);
         let (checks, failures) = (context.checks, context.failures);
@@ -188,6 +207,15 @@ fn run_cases(parameters: &Parameters<'_>, ram_end: u64) -> Total {
         }
     }
     total
+}
+
+/// What the monitor counts, and should never have to.
+fn mistakes() -> [u64; 2] {
+    if doorbell::is_present() {
+        [Counter::Leaks, Counter::FalseAborts].map(doorbell::count)
+    } else {
+        [0; 2]
+    }
 }
 
 /// FNV-1a.

@@ -121,10 +121,10 @@ impl Memory {
         lines(&range).filter(|line| self.poisoned[*line] && self.covered[*line] == u64::MAX)
     }
 
-    /// Settles the state of a line that was [`undecided`](Self::undecided).
+    /// Settles the state of a line that was [`undecided`](Self::undecided). If it is still poisoned,
+    /// any further store to it may make it good.
     pub const fn decide(&mut self, line: usize, poisoned: bool) {
         self.poisoned[line] = poisoned;
-        self.covered[line] = 0;
     }
 }
 
@@ -198,6 +198,8 @@ mod tests {
         assert_eq!(memory.undecided(64..65).collect::<Vec<_>>(), [1]);
         memory.decide(1, true);
         assert!(memory.is_poisoned(1));
+        assert_eq!(memory.undecided(0..LENGTH).count(), 1);
+        memory.decide(1, false);
         assert_eq!(memory.undecided(0..LENGTH).count(), 0);
     }
 

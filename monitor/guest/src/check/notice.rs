@@ -93,7 +93,12 @@ fn by_interrupt(context: &mut Context) -> Verdict {
 
 fn serrors(context: &mut Context) -> Verdict {
     if !Feature::Ras.is_present() {
-        return Verdict::Skip("this CPU has no FEAT_RAS");
+        context.equal(
+            format_args!("an SError without FEAT_RAS"),
+            notify(Notice::SErrorRecoverable),
+            Status::Unsupported,
+        );
+        return Verdict::Done;
     }
     let Some(firmware) = context.firmware else {
         return Verdict::Skip("there are no tables");

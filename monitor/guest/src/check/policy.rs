@@ -1,6 +1,6 @@
 //! What a line does when it is met is what its policy says, and so is what firmware reports.
 
-use control::{Counter, LINE, Policy};
+use control::{Command, Counter, LINE, Policy, Status};
 use cper::Severity;
 
 use super::access::load_syndrome;
@@ -176,7 +176,14 @@ fn one_shot(context: &mut Context) -> Verdict {
 
 fn serror(context: &mut Context) -> Verdict {
     if !Feature::Ras.is_present() {
-        return Verdict::Skip("this CPU has no FEAT_RAS");
+        let policy = Policy::SERROR;
+        let refused = doorbell::command(Command::Poison, physical(1), LINE, policy);
+        context.equal(
+            format_args!("{policy:?} without FEAT_RAS"),
+            (refused.status, doorbell::is_poisoned(physical(1))),
+            (Status::Unsupported, false),
+        );
+        return Verdict::Done;
     }
     const PENDING: u64 = 1 << 8;
     for (policy, aet) in [

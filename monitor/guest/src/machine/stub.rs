@@ -219,5 +219,6 @@ stubs! {
     CALL: "", "blr x0", "";
     COUNT: "", "1: ldr x1, [x0]\nadd x2, x2, #1\nadd x5, x5, x1\ncmp x2, x4\nb.lo 1b", "";
     READ_DEBUG: "", "mrs x1, mdscr_el1\nmrs x2, dbgwvr0_el1\nmrs x4, dbgwcr0_el1", "";
+    WRITE_DEBUG: "", "msr dbgwvr1_el1, x1\nisb\nmrs x2, dbgwvr1_el1", "";
     BARRIER: "", "esb", "mrs x1, disr_el1";
 }
