@@ -317,6 +317,7 @@ impl Machine {
     }
 
     /// QEMU's own control.
+    #[cfg(test)]
     pub(crate) fn qmp(&mut self) -> &mut Qmp {
         &mut self.qmp
     }
