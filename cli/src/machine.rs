@@ -31,7 +31,6 @@
 //!     }
 //! }
 //! ```
-//! ```
 
 mod arguments;
 pub(crate) mod console;
