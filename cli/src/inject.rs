@@ -208,10 +208,13 @@ impl Answer {
             ranges => ranges
                 .iter()
                 .map(|range| {
-                    let lines = range.length / LINE;
+                    let lines = match range.length / LINE {
+                        1 => "1 line".to_owned(),
+                        lines => format!("{lines} lines"),
+                    };
                     let end = range.address + (range.length - 1);
                     let policy = describe(range.policy);
-                    format!("{:#x}-{end:#x}: {lines} lines, {policy}\n", range.address)
+                    format!("{:#x}-{end:#x}: {lines}, {policy}\n", range.address)
                 })
                 .collect(),
         };

@@ -31,7 +31,6 @@
 //!     }
 //! }
 //! ```
-//! ```
 
 mod arguments;
 pub(crate) mod console;
@@ -317,6 +316,7 @@ impl Machine {
     }
 
     /// QEMU's own control.
+    #[cfg(test)]
     pub(crate) fn qmp(&mut self) -> &mut Qmp {
         &mut self.qmp
     }

@@ -40,7 +40,8 @@ pub(crate) enum Suite {
     Miri,
     /// Tests for arm64 on an emulated processor, with and without FEAT_MOPS
     QemuUser,
-    /// The monitor in QEMU: its acceptance guest on several processors, and the host's side
+    /// The monitor in QEMU: its acceptance guest on several processors, and the host's side; set
+    /// SEAWORTHY_ACCESSES=1000000 for so many random accesses
     Monitor,
 }
 

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use control::layout::{GUEST_IMAGE, RAM_BASE, RESERVED_LENGTH};
@@ -22,7 +22,8 @@ use crate::machine::{End, Machine};
 /// A check, on a monitor. Gives a comment.
 type Check = fn(&Path) -> Result<String>;
 
-const CHECKS: [(&str, Check); 9] = [
+const CHECKS: [(&str, Check); 10] = [
+    ("the guest is entered soon", entered),
     ("poison is listed, queried and cleared", poison),
     (
         "wrong requests are refused by name and change nothing",
@@ -69,6 +70,22 @@ fn start(monitor: &Path, program: &[u32]) -> Result<(Machine, Mailbox)> {
     Ok((machine, mailbox))
 }
 
+/// Its time is only told: how long QEMU takes is not the monitor's doing.
+fn entered(monitor: &Path) -> Result<String> {
+    let start = Instant::now();
+    let (_machine, mailbox) = spinning(monitor)?;
+    let took = start.elapsed();
+    Ok(format!(
+        "{} after QEMU was started, {} of it in the monitor",
+        milliseconds(took),
+        milliseconds(mailbox.boot_time()?)
+    ))
+}
+
+fn milliseconds(time: Duration) -> String {
+    format!("{:.1} ms", time.as_secs_f64() * 1000.0)
+}
+
 fn poison(monitor: &Path) -> Result<String> {
     let (_machine, mailbox) = spinning(monitor)?;
     let policy = Policy::ONE_SHOT | Policy::NO_FAR;
@@ -90,10 +107,7 @@ fn poison(monitor: &Path) -> Result<String> {
         mailbox.counter(Counter::Poisoned)? == 3,
         "the counter is wrong"
     );
-    Ok(format!(
-        "the monitor entered the guest after {:.1} ms",
-        mailbox.boot_time()?.as_secs_f64() * 1000.0
-    ))
+    Ok(String::new())
 }
 
 fn refusals(monitor: &Path) -> Result<String> {
@@ -217,9 +231,9 @@ fn reset(monitor: &Path) -> Result<String> {
     }
     ensure!(mailbox.list()?.is_empty(), "poison is left");
     Ok(format!(
-        "{:.1} ms, and {:.1} ms in the monitor until it entered the guest",
-        took.as_secs_f64() * 1000.0,
-        boot.as_secs_f64() * 1000.0
+        "{}, and {} in the monitor until it entered the guest",
+        milliseconds(took),
+        milliseconds(boot)
     ))
 }
 

@@ -3,6 +3,9 @@
 
 use crate::test::outcome::{Outcome, Skip};
 
+/// What has failed if there were no tests.
+pub(crate) const NO_TESTS: &str = "ran no tests";
+
 /// Collects the results of all documents.
 #[derive(Debug, Default)]
 pub(crate) struct Parser {
@@ -50,7 +53,7 @@ impl Parser {
     pub(crate) fn finish(mut self) -> Outcome {
         self.end_document();
         if self.documents == 0 {
-            self.outcome.failed.push("ran no tests".to_owned());
+            self.outcome.failed.push(NO_TESTS.to_owned());
         }
         self.outcome
     }
@@ -74,7 +77,7 @@ impl Parser {
         };
         let failure = match planned {
             None => format!("ended after {seen} tests without having said how many there are"),
-            Some(0) => "ran no tests".to_owned(),
+            Some(0) => NO_TESTS.to_owned(),
             Some(planned) if seen < planned => format!("ended after {seen} of {planned} tests"),
             Some(_) => return,
         };

@@ -6,7 +6,7 @@ use std::time::Duration;
 use std::{fs, io, process};
 
 use crate::command::{Command, End};
-use crate::test::ktap::Parser as KtapParser;
+use crate::test::ktap;
 use crate::test::libtest::{Parser, without_colours};
 use crate::test::outcome::{Outcome, Skip};
 use crate::tools::{Lack, Source, Tool, Toolbox};
@@ -204,18 +204,22 @@ impl Step {
     }
 
     fn run_ktap(&self, command: &Command) -> Outcome {
-        let (mut parser, mut last_error) = (KtapParser::default(), None);
+        let (mut parser, mut last_error) = (ktap::Parser::default(), None);
         let end = command.stream(self.limit, |line| {
             println!("{line}");
             parser.line(line);
             note_error(line, &mut last_error);
         });
+        let has_timed_out = matches!(end, Ok(End::TimedOut));
         let mut outcome = parser.finish();
+        let reason = self.failure(end, last_error);
+        if outcome == Outcome::fail(ktap::NO_TESTS) {
+            return Outcome::fail(reason.unwrap_or_else(|| ktap::NO_TESTS.to_owned()));
+        }
         // An exit status that follows failed tests says nothing new; being killed does.
-        let is_news = outcome.failed.is_empty() || matches!(end, Ok(End::TimedOut));
-        outcome
-            .failed
-            .extend(self.failure(end, last_error).filter(|_| is_news));
+        if outcome.failed.is_empty() || has_timed_out {
+            outcome.failed.extend(reason);
+        }
         outcome
     }
 
@@ -392,6 +396,10 @@ mod tests {
         let script = "echo KTAP version 1; echo 1..1; echo ok 1 a; echo error: later; exit 1";
         let outcome = run(&Step::ktap("x", shell(script), AMPLE));
         assert_eq!(outcome.failed, ["error: later"]);
+        let outcome = run(&Step::ktap("x", shell("echo error: why; exit 1"), AMPLE));
+        assert_eq!(outcome, Outcome::fail("error: why"));
+        let outcome = run(&Step::ktap("x", shell("true"), AMPLE));
+        assert_eq!(outcome, Outcome::fail(ktap::NO_TESTS));
         let script = "echo KTAP version 1; echo 1..2; echo ok 1 a; sleep 60";
         let outcome = run(&Step::ktap("x", shell(script), Duration::from_secs(1)));
         assert_eq!(
