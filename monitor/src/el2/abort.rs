@@ -13,9 +13,10 @@ use syndrome::{DataAbort, FaultKind, FaultStatus, InstructionAbort, Level};
 
 use super::cpu::Cpu;
 use super::hit::{self, Consumption};
+use super::poison::Quiet;
 use super::registers::mrs;
 use super::stage2::Access;
-use super::step::Writes;
+use super::step::{Expected, Writes};
 use super::vectors::Frame;
 use super::{devices, guest, poison, stage2};
 
@@ -81,6 +82,7 @@ pub(super) fn data(cpu: &mut Cpu, frame: &mut Frame, abort: DataAbort) {
     if !walk && registers.contains(&place.page) {
         return devices::access(cpu, frame, place.address(), abort);
     }
+    let quiet = Quiet::now();
     let lines = match judge(cpu, place.page) {
         Verdict::Poison(lines) => lines,
         Verdict::Repeat => return,
@@ -92,21 +94,28 @@ pub(super) fn data(cpu: &mut Cpu, frame: &mut Frame, abort: DataAbort) {
         let write = abort.is_write() == Some(true);
         return on_walk(cpu, frame, place, Consumption::walk_of(write, abort));
     }
-    access(cpu, frame, place, lines, abort);
+    access(cpu, frame, place, (lines, quiet), abort);
 }
 
 /// A load or store to a page with poison.
-fn access(cpu: &mut Cpu, frame: &mut Frame, place: Place, lines: u64, abort: DataAbort) {
+fn access(
+    cpu: &mut Cpu,
+    frame: &mut Frame,
+    place: Place,
+    (lines, quiet): (u64, Option<Quiet>),
+    abort: DataAbort,
+) {
     let is_load = abort.is_write() == Some(false);
     if let (Some(simple), true) = (abort.instruction(), is_load) {
         // Never needed, but free: the watchpoints' answer is checked against it.
         let size = u64::from(simple.size);
-        let expected = lines_of(place.far, size) & lines != 0;
+        let hit = lines_of(place.far, size) & lines != 0;
         if cpu.step.is_active() {
-            cpu.expect(expected);
+            cpu.expect(hit);
         } else {
             cpu.step(frame);
-            cpu.describe(Reach::Contiguous, Writes::Nothing, Some(expected));
+            let expected = quiet.map(|since| Expected { hit, since });
+            cpu.describe(Reach::Contiguous, Writes::Nothing, expected);
         }
         return open(cpu, frame, place, Some(place.far), Access::All);
     }

@@ -98,7 +98,7 @@ pub(super) fn load(cpu: &mut Cpu, frame: &mut Frame, consumption: Consumption) {
     } else if consumption.access == Access::Fetch {
         mailbox::count(cpu.index, Counter::FetchHits);
     }
-    if cpu.step.expected() == Some(false) {
+    if cpu.step.was_to_hit() == Some(false) {
         mailbox::count(cpu.index, Counter::FalseAborts);
     }
     let abort = Abort {
@@ -108,7 +108,7 @@ pub(super) fn load(cpu: &mut Cpu, frame: &mut Frame, consumption: Consumption) {
     };
     deliver(cpu, frame, &Exception::Abort(abort));
     if policy.contains(Policy::ONE_SHOT) {
-        poison::SET.remove(line);
+        poison::expire(line);
     }
 }
 
@@ -187,7 +187,7 @@ fn defer(cpu: &mut Cpu, frame: &mut Frame, line: u64, policy: Policy, consumptio
     set_serror(error_type);
     mailbox::count(cpu.index, Counter::SErrors);
     if policy.contains(Policy::ONE_SHOT) {
-        poison::SET.remove(line);
+        poison::expire(line);
     }
     cpu.excuse(line);
 }

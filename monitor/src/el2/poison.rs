@@ -1,5 +1,7 @@
 //! What is poisoned, and the commands that change it.
 
+use core::sync::atomic::{AtomicU64, Ordering};
+
 use control::{Command, Counter, LINE, Notice, PAGE, Policy, Request, Response, Status};
 use firmware::{Record, Source};
 use monitor::poison::PoisonSet;
@@ -18,6 +20,44 @@ const MOST_PAGES: u64 = 4096;
 
 /// Held while a command changes the set. Aborts do not take it.
 static CHANGING: Mutex<()> = Mutex::new(());
+
+/// Changes of the set that have begun, and that have ended.
+static BEGUN: AtomicU64 = AtomicU64::new(0);
+static ENDED: AtomicU64 = AtomicU64::new(0);
+
+/// A time at which nobody changed the set. Two that are equal have no change between them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Quiet(u64);
+
+impl Quiet {
+    /// Now, unless somebody is changing the set.
+    pub(super) fn now() -> Option<Self> {
+        let ended = ENDED.load(Ordering::SeqCst);
+        (BEGUN.load(Ordering::SeqCst) == ended).then_some(Self(ended))
+    }
+}
+
+/// A change of the set, while it lasts.
+struct Change;
+
+impl Change {
+    fn begin() -> Self {
+        BEGUN.fetch_add(1, Ordering::SeqCst);
+        Self
+    }
+}
+
+impl Drop for Change {
+    fn drop(&mut self) {
+        ENDED.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// Makes a line good that has been reported once.
+pub(super) fn expire(line: u64) {
+    let _change = Change::begin();
+    SET.remove(line);
+}
 
 /// Runs a command for CPU `cpu`.
 pub(super) fn execute(cpu: usize, request: &Request) -> Response {
@@ -50,6 +90,7 @@ fn carry_out(cpu: usize, request: &Request) -> Result<u64, Status> {
         Command::Next => Ok(SET.next(request.address).unwrap_or(u64::MAX)),
         Command::ClearAll => {
             let _changing = CHANGING.lock();
+            let _change = Change::begin();
             let mut from = 0;
             while let Some(line) = SET.next(from) {
                 if SET.remove(line) {
@@ -106,6 +147,7 @@ fn poison(cpu: usize, request: &Request) -> Result<u64, Status> {
         return Err(Status::NoRoom);
     }
     let _changing = CHANGING.lock();
+    let _change = Change::begin();
     for page in pages() {
         stage2::prepare(page).map_err(|_| Status::NoRoom)?;
     }
@@ -170,6 +212,7 @@ impl Added {
 fn clear(cpu: usize, request: &Request) -> Result<u64, Status> {
     check(request.address, request.length)?;
     let _changing = CHANGING.lock();
+    let _change = Change::begin();
     for line in lines(request.address, request.length) {
         if SET.remove(line) {
             mailbox::count(cpu, Counter::Cleared);
@@ -180,6 +223,7 @@ fn clear(cpu: usize, request: &Request) -> Result<u64, Status> {
 
 /// The instruction that CPU `cpu` stepped over has written `bytes` of a bad line.
 pub(super) fn overwritten(cpu: usize, line: u64, bytes: u64) {
+    let _change = Change::begin();
     if SET.written(line, bytes) {
         mailbox::count(cpu, Counter::Overwritten);
     }

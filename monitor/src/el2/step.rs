@@ -59,6 +59,15 @@ pub(super) enum Writes {
     Mops(Mops, MopsValues),
 }
 
+/// What the syndrome says of a simple load: the answer of the watchpoints is checked against it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Expected {
+    /// Whether it touches a bad line.
+    pub(super) hit: bool,
+    /// When the lines were looked at.
+    pub(super) since: poison::Quiet,
+}
+
 /// The step in progress on a CPU, if there is one.
 #[derive(Debug)]
 pub(super) struct Step {
@@ -79,8 +88,7 @@ pub(super) struct Step {
     writes: Writes,
     /// A line whose data the instruction shall get, with an SError instead of an abort.
     excused: [Option<u64>; 4],
-    /// What the access must turn out to be, where the syndrome tells: the self-check.
-    expected: Option<bool>,
+    expected: Option<Expected>,
 }
 
 /// What a watchpoint stands for.
@@ -119,13 +127,11 @@ impl Step {
         self.mode.is_some()
     }
 
-    /// Whether the access being stepped is to touch a bad line, where the syndrome told.
-    pub(super) fn expected(&self) -> Option<bool> {
-        if self.is_active() {
-            self.expected
-        } else {
-            None
-        }
+    /// Whether the access being stepped has to touch a bad line, if that is known.
+    pub(super) fn was_to_hit(&self) -> Option<bool> {
+        let expected = self.expected.filter(|_| self.is_active())?;
+        // What was bad when it was looked at may be good by now, and the other way round.
+        (poison::Quiet::now() == Some(expected.since)).then_some(expected.hit)
     }
 
     /// Whether the page is open already, with at least this access.
@@ -198,7 +204,7 @@ impl Cpu {
     }
 
     /// Says what the instruction does, as far as it is known: before a page is opened for it.
-    pub(super) fn describe(&mut self, reach: Reach, writes: Writes, expected: Option<bool>) {
+    pub(super) fn describe(&mut self, reach: Reach, writes: Writes, expected: Option<Expected>) {
         self.step.reach = reach;
         self.step.writes = writes;
         self.step.expected = expected;
@@ -206,7 +212,9 @@ impl Cpu {
 
     /// Says whether a load that goes on to another page touches a bad line there.
     pub(super) fn expect(&mut self, there: bool) {
-        self.step.expected = self.step.expected.map(|expected| expected || there);
+        if let Some(expected) = &mut self.step.expected {
+            expected.hit |= there;
+        }
     }
 
     /// Says what is left of a copy that met another page.
@@ -422,7 +430,7 @@ impl Cpu {
     fn account(&mut self, frame: &Frame) {
         let completed = frame.pc == self.step.pc.wrapping_add(4);
         let excused = self.step.excused[0].is_some();
-        if completed && !excused && self.step.expected == Some(true) {
+        if completed && !excused && self.step.was_to_hit() == Some(true) {
             mailbox::count(self.index, Counter::Leaks);
         }
         let written = match &self.step.writes {
