@@ -35,9 +35,10 @@
 
 use core::fmt;
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
-use core::sync::atomic::{AtomicU32, AtomicU64, fence};
 
 use control::{LINE, PAGE, Policy};
+
+use crate::atomic::{AtomicU32, AtomicU64, fence};
 
 /// Lines of a page.
 const LINES: usize = (PAGE / LINE) as usize;
@@ -276,7 +277,7 @@ impl Slot {
         loop {
             // Before the new state, and again whenever the old one turns out to have changed: who
             // sees the new state finds no byte that was written under an earlier one.
-            self.written[line].store(0, Relaxed);
+            self.written[line].swap(0, Relaxed);
             let count = (old & !POISONED).wrapping_add(ONCE_MORE) & !POISONED & !POLICY;
             let new = POISONED | count | policy.bits() & POLICY;
             match self.states[line].compare_exchange(old, new, AcqRel, Acquire) {
