@@ -15,7 +15,7 @@
 //!   because [`insert`](PoisonSet::insert) is serialised.
 //! * **A slot is not passed on under a reader.** A reader takes a *lease*: it adds itself to the
 //!   slot's users and looks at the page again. A slot is passed on only by swapping its users from
-//!   none to [`PASSING`], after which no lease can be had until the new page stands. Nobody waits:
+//!   none to a mark, after which no lease can be had until the new page stands. Nobody waits:
 //!   a reader that comes too late goes on (the old page has no lines), an `insert` that finds a
 //!   lease takes another slot.
 //!

@@ -422,7 +422,7 @@ fn blocks_are_where_the_granule_has_them() {
             let mut memory = Memory::default();
             for above in layout.first_level()..level {
                 let table = 0x1_0000 * (above - layout.first_level() + 1) as u64;
-                memory.0.insert(table, table + 0x1_0000 | 0b11);
+                memory.0.insert(table, (table + 0x1_0000) | 0b11);
             }
             let table = 0x1_0000 * (level - layout.first_level() + 1) as u64;
             memory.0.insert(table, 0b01);
