@@ -16,6 +16,7 @@
 
 use crate::instruction::{Class, classify};
 use crate::pattern::{Pattern, pattern, signed_field};
+use crate::watch::Reach;
 
 /// The most instructions that are looked at, the load-exclusive included.
 pub const WINDOW: usize = 24;
@@ -29,6 +30,7 @@ pub struct RunThrough {
     stops: [u64; MAX_STOPS],
     count: usize,
     repeats: bool,
+    reach: Reach,
 }
 
 // Branches, exception generation and system instructions: op0 101.
@@ -47,6 +49,12 @@ const HINT: Pattern = pattern("1101010100 0 00 011 0010 .... ... .....");
 const BARRIER: Pattern = pattern("1101010100 0 00 011 0011 .... ... 11111");
 /// MRS, which changes nothing.
 const SYSTEM_READ: Pattern = pattern("1101010100 1 1. ... .... .... ... .....");
+/// All that access memory: loads and stores, SVE, SME.
+const MEMORY: [Pattern; 3] = [
+    pattern("....1.0. ........................"),
+    pattern("...0010. ........................"),
+    pattern("...0000. ........................"),
+];
 const WFE: u32 = 0xd503_205f;
 const WFI: u32 = 0xd503_207f;
 
@@ -69,9 +77,13 @@ pub fn scan(code: &[u32], pc: u64, breakpoints: usize) -> Option<RunThrough> {
         stops: [0; MAX_STOPS],
         count: 0,
         repeats: false,
+        reach: Reach::Contiguous,
     };
     run.stop(at(store + 1), breakpoints)?;
     for (index, &word) in code.iter().enumerate().take(store).skip(1) {
+        if MEMORY.iter().any(|group| group.matches(word)) {
+            run.reach = Reach::Anywhere;
+        }
         match flow(word) {
             Flow::On => {}
             Flow::Branch(offset) => {
@@ -101,6 +113,12 @@ impl RunThrough {
     #[must_use]
     pub const fn repeats(&self) -> bool {
         self.repeats
+    }
+
+    /// What is loaded on the way: by the load-exclusive alone, or by who knows what else.
+    #[must_use]
+    pub const fn reach(&self) -> Reach {
+        self.reach
     }
 
     fn stop(&mut self, address: u64, limit: usize) -> Option<()> {

@@ -13,3 +13,8 @@ mod pattern;
 pub mod poison;
 pub mod walk;
 pub mod watch;
+
+/// Apart, so that a test can put those of a model checker in their place.
+mod atomic {
+    pub(crate) use core::sync::atomic::{AtomicU32, AtomicU64, fence};
+}

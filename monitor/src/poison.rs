@@ -15,7 +15,7 @@
 //!   because [`insert`](PoisonSet::insert) is serialised.
 //! * **A slot is not passed on under a reader.** A reader takes a *lease*: it adds itself to the
 //!   slot's users and looks at the page again. A slot is passed on only by swapping its users from
-//!   none to [`PASSING`], after which no lease can be had until the new page stands. Nobody waits:
+//!   none to a mark, after which no lease can be had until the new page stands. Nobody waits:
 //!   a reader that comes too late goes on (the old page has no lines), an `insert` that finds a
 //!   lease takes another slot.
 //!
@@ -35,9 +35,10 @@
 
 use core::fmt;
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
-use core::sync::atomic::{AtomicU32, AtomicU64, fence};
 
 use control::{LINE, PAGE, Policy};
+
+use crate::atomic::{AtomicU32, AtomicU64, fence};
 
 /// Lines of a page.
 const LINES: usize = (PAGE / LINE) as usize;
@@ -276,7 +277,7 @@ impl Slot {
         loop {
             // Before the new state, and again whenever the old one turns out to have changed: who
             // sees the new state finds no byte that was written under an earlier one.
-            self.written[line].store(0, Relaxed);
+            self.written[line].swap(0, Relaxed);
             let count = (old & !POISONED).wrapping_add(ONCE_MORE) & !POISONED & !POLICY;
             let new = POISONED | count | policy.bits() & POLICY;
             match self.states[line].compare_exchange(old, new, AcqRel, Acquire) {

@@ -2,6 +2,7 @@
 
 use monitor::exclusive::{MAX_STOPS, RunThrough, WINDOW, scan};
 use monitor::instruction::{Class, classify};
+use monitor::watch::Reach;
 use proptest::prelude::*;
 
 const PC: u64 = 0xffff_8000_0008_1000;
@@ -148,6 +149,33 @@ fn what_cannot_be_followed_is_refused() {
             Some((vec![12], false)),
             "{word:#010x}"
         );
+    }
+}
+
+/// A second load in the window may be of any line, far from the first.
+#[test]
+fn other_loads_on_the_way_reach_anywhere() {
+    let reach = |word| scan(&[LDXR, word, STXR], PC, 1).map(|run| run.reach());
+    for word in [
+        0xf940_8025, // ldr x5, [x1, #256]
+        0xa940_1845, // ldp x5, x6, [x2]
+        0x4c40_7040, // ld1 {v0.16b}, [x2]
+        0xa400_a020, // ld1b {z0.b}, p0/z, [x1]
+        0xe11f_8020, // ldr zt0, [x1]
+        0x5800_0040, // ldr x0, . + 8
+    ] {
+        assert_eq!(reach(word), Some(Reach::Anywhere), "{word:#010x}");
+    }
+    for word in [
+        NOP,
+        0x9100_0400, // add x0, x0, #1
+        0xeb02_001f, // cmp x0, x2
+        0x5400_0021, // b.ne . + 4
+        0x1e60_4000, // fmov d0, d0
+        0x4e20_8400, // add v0.16b, v0.16b, v0.16b
+        0x9ac2_2000, // lsl x0, x0, x2
+    ] {
+        assert_eq!(reach(word), Some(Reach::Contiguous), "{word:#010x}");
     }
 }
 

@@ -399,6 +399,42 @@ fn what_is_switched_off_or_not_possible_is_not_walked() {
     }
 }
 
+/// Blocks exist at some levels only; a table entry that claims to be one elsewhere is not valid.
+#[test]
+fn blocks_are_where_the_granule_has_them() {
+    for (granule, wide, levels) in [
+        (Granule::K4, false, &[1, 2][..]),
+        (Granule::K4, true, &[0, 1, 2]),
+        (Granule::K16, false, &[2]),
+        (Granule::K16, true, &[1, 2]),
+        (Granule::K64, false, &[2]),
+        (Granule::K64, true, &[1, 2]),
+    ] {
+        let size = if wide { 12 } else { 16 };
+        let layout = Layout {
+            granule,
+            upper: false,
+            size,
+            wide,
+            big_endian: false,
+        };
+        for level in layout.first_level()..=3 {
+            let mut memory = Memory::default();
+            for above in layout.first_level()..level {
+                let table = 0x1_0000 * (above - layout.first_level() + 1) as u64;
+                memory.0.insert(table, (table + 0x1_0000) | 0b11);
+            }
+            let table = 0x1_0000 * (level - layout.first_level() + 1) as u64;
+            memory.0.insert(table, 0b01);
+            let found = layout
+                .regime(0x1_0000)
+                .translate(&memory, 0x18, Purpose::Data);
+            let expected = levels.contains(&level).then_some(0x18);
+            assert_eq!(found, expected, "{granule:?}, wide: {wide}, level {level}");
+        }
+    }
+}
+
 /// An output address beyond IPS is a fault, of a table as of a page.
 #[test]
 fn addresses_have_their_size() {

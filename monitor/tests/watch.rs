@@ -20,6 +20,10 @@ enum Outcome {
     Ambiguous,
 }
 
+fn one(start: u64, length: u64) -> Loads {
+    std::iter::once(start..start + length).collect()
+}
+
 const BASE: u64 = 0x7f12_3456_0000;
 
 fn is_poisoned(pages: &[PoisonedPage], address: u64) -> bool {
@@ -153,7 +157,7 @@ proptest! {
         slots in 2usize..=16,
         backward: bool,
     ) {
-        let loads = vec![BASE + start..BASE + start + length];
+        let loads = one(BASE + start, length);
         let Some(around) = aborts_at(&pages, &loads, backward) else { return Ok(()) };
         let plan = plan(&pages, around, Reach::Contiguous, slots).expect("two are enough");
         check(&plan, slots);
@@ -171,7 +175,7 @@ proptest! {
         around in 0..2 * PAGE,
         backward: bool,
     ) {
-        let loads = vec![BASE + start..BASE + start + length];
+        let loads = one(BASE + start, length);
         let reach = Reach::Copy { start: BASE + start, length };
         let plan = plan(&pages, BASE + around, reach, 2).expect("two are enough");
         check(&plan, 2);
@@ -189,7 +193,7 @@ proptest! {
         slots in 0usize..=6,
         backward: bool,
     ) {
-        let loads = vec![BASE + start..BASE + start + length];
+        let loads = one(BASE + start, length);
         let Some(around) = aborts_at(&pages, &loads, backward) else { return Ok(()) };
         let (outcome, tries) = run(plan(&pages, around, Reach::Anywhere, slots), &loads, backward);
         prop_assert!(tries <= MAX_TOUCHED);
@@ -371,12 +375,12 @@ fn tags_stay_in_watchpoints_and_do_not_matter_in_hits() {
     assert_eq!(
         plan.watchpoints(),
         [Watchpoint {
-            address: tag | BASE + LINE,
+            address: tag | (BASE + LINE),
             size: 6
         }]
     );
     assert_eq!(plan.after_hit(BASE + LINE + 5), Verdict::Poisoned);
-    assert_eq!(plan.after_hit(tag | BASE + 2 * LINE), Verdict::Clean);
+    assert_eq!(plan.after_hit(tag | (BASE + 2 * LINE)), Verdict::Clean);
 }
 
 /// Pages too far apart for the watchpoints there are.
