@@ -12,6 +12,7 @@ mod grid;
 mod holes;
 mod injection;
 mod interrupts;
+mod judge;
 mod notice;
 mod overwrite;
 mod policy;

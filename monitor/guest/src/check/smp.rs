@@ -5,8 +5,8 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use apei::GenericSourceV2;
 use control::{Counter, LINE, Policy};
 
-use super::access::load_syndrome;
 use super::context::{Case, Context, Verdict};
+use super::judge::load_syndrome;
 use crate::machine::arena::{self, View};
 use crate::machine::features::Feature;
 use crate::machine::firmware;
