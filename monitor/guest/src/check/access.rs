@@ -16,9 +16,6 @@ use crate::machine::trial::{Mode, Trial};
 /// The longest copy.
 pub(crate) const LONGEST: usize = 3000;
 
-/// Where a gather finds its offsets.
-pub(crate) const OFFSETS: usize = arena::BUFFER + 4;
-
 /// An access, in full: it can be made again.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Access<'a> {
@@ -149,7 +146,7 @@ impl<'a> Access<'a> {
         let tag = u64::from(self.tag) << 56;
         let address = base + self.offset as u64;
         let register = (address as i64 - class.offset) as u64 | tag;
-        let buffer = self.buffer_view().address(arena::BUFFER, 0);
+        let buffer = self.buffer_view().address(arena::buffer(), 0);
         let trial = Trial::new(class.stub, self.mode)
             .with(0, register)
             .with(1, self.operand)
@@ -163,7 +160,7 @@ impl<'a> Access<'a> {
             }
             Kind::Gather => trial
                 .with(0, base | tag)
-                .with(4, self.buffer_view().address(OFFSETS, 0)),
+                .with(4, self.buffer_view().address(arena::buffer() + 1, 0)),
             Kind::CopyForward => trial
                 .with(0, buffer + self.distance as u64)
                 .with(1, register)

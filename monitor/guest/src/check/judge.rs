@@ -5,7 +5,7 @@ use core::fmt;
 use guest::{Coverage, Memory, Random};
 use syndrome::Pstate;
 
-use super::access::{Access, LONGEST, OFFSETS};
+use super::access::{Access, LONGEST};
 use super::class::Kind;
 use crate::machine::arena::{self, View};
 use crate::machine::trial::{Mode, Outcome, Trial};
@@ -91,8 +91,8 @@ impl Access<'_> {
                 Random::new(self.operand).fill(&mut data[..self.length]);
             }
             Kind::Gather => {
-                arena::write_u64(OFFSETS, 0, self.offset as u64);
-                arena::write_u64(OFFSETS, 8, self.distance as u64);
+                arena::write_u64(arena::buffer() + 1, 0, self.offset as u64);
+                arena::write_u64(arena::buffer() + 1, 8, self.distance as u64);
             }
             Kind::CompareAndSwap if self.matches => {
                 trial = trial.with(2, little_endian(&memory.bytes()[range.clone()]));
@@ -110,10 +110,10 @@ impl Access<'_> {
             }
             _ => {}
         }
-        arena::write(arena::BUFFER, 0, &data[..buffered]);
+        arena::write(arena::buffer(), 0, &data[..buffered]);
         let outcome = trial.run();
         let mut after = [0; LONGEST + 128];
-        arena::read(arena::BUFFER, 0, &mut after[..buffered]);
+        arena::read(arena::buffer(), 0, &mut after[..buffered]);
         let after = &after[..buffered];
 
         match self.class.kind {
