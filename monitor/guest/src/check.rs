@@ -12,6 +12,7 @@ mod grid;
 mod holes;
 mod injection;
 mod interrupts;
+mod judge;
 mod notice;
 mod overwrite;
 mod policy;
@@ -77,6 +78,16 @@ pub(crate) fn run(tree: Result<Fdt<'_>, dtoolkit::error::FdtParseError>) -> ! {
         Ok(parameters) => parameters,
         Err(error) => panic!("{error}"),
     };
+    for group in parameters.only.iter().flat_map(|only| only.split(',')) {
+        assert!(
+            CASES
+                .iter()
+                .copied()
+                .flatten()
+                .any(|case| case.group == group),
+            "there is no group \"{group}\""
+        );
+    }
     describe(&parameters);
     let total = run_cases(&parameters, ram_end(tree));
     println!(

@@ -4,9 +4,10 @@ use control::{LINE, Policy};
 use guest::memory::LINES;
 use guest::{Memory, Random};
 
-use super::access::{Access, Failure, Seen, same};
+use super::access::Access;
 use super::class::{CLASSES, Class};
 use super::context::Context;
+use super::judge::{Failure, Seen, same};
 use crate::machine::{arena, doorbell, firmware};
 
 /// What a batch is about.

@@ -86,8 +86,6 @@ pub(crate) enum Size {
 pub(crate) enum Space {
     /// Any; EL0 can do it too.
     Any,
-    /// The kernel's only.
-    Kernel,
     /// The user's only, whoever does it.
     User,
     /// Memory with tags.

@@ -239,20 +239,20 @@ fn bad_accesses(context: &mut Context) -> Verdict {
     };
     let wrong: [(&str, fn()); 7] = [
         ("a store of 16 bits", || {
-            doorbell::write_16(register::COMMAND, 2)
+            doorbell::write_16(register::COMMAND, 2);
         }),
         ("a store of 32 bits to ADDRESS", || {
-            doorbell::write_32(register::ADDRESS, 0)
+            doorbell::write_32(register::ADDRESS, 0);
         }),
         ("a store of 32 bits to POISON", || {
-            doorbell::write_32(register::POISON, 0)
+            doorbell::write_32(register::POISON, 0);
         }),
         ("a store to STATUS", || doorbell::write(register::STATUS, 0)),
         ("a store to IDENTITY", || {
-            doorbell::write(register::IDENTITY, 0)
+            doorbell::write(register::IDENTITY, 0);
         }),
         ("a store to an unknown register", || {
-            doorbell::write(0x48, 0)
+            doorbell::write(0x48, 0);
         }),
         ("a store far away", || doorbell::write(0xfff8, 0)),
     ];

@@ -3,10 +3,11 @@
 use control::{LINE, PAGE, Policy};
 use guest::memory::LENGTH;
 
-use super::access::{Access, Seen};
+use super::access::Access;
 use super::batch::{Batch, classes};
 use super::class::{Class, Kind, Space};
 use super::context::{Case, Context, Verdict};
+use super::judge::Seen;
 use crate::machine::arena::{self, View};
 use crate::machine::features::Feature;
 use crate::machine::trial::{Mode, Trial};

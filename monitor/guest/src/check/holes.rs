@@ -3,9 +3,10 @@
 
 use syndrome::AbortCause;
 
-use super::access::{Access, load_syndrome};
+use super::access::Access;
 use super::class::{CLASSES, Class, Kind, Space};
 use super::context::{Case, Context, Verdict};
+use super::judge::load_syndrome;
 use crate::machine::arena::View;
 use crate::machine::trial::{Mode, Outcome, Trial};
 use crate::machine::{doorbell, stub};

@@ -2,8 +2,8 @@
 
 use control::{LINE, Policy};
 
-use super::access::load_syndrome;
 use super::context::{Case, Context, Verdict};
+use super::judge::load_syndrome;
 use crate::machine::arena::{self, View};
 use crate::machine::trial::{IRQ_MASKED, Mode, Trial};
 use crate::machine::{doorbell, stub, timer};

@@ -3,8 +3,8 @@
 use control::{Command, Counter, LINE, Policy, Status};
 use cper::Severity;
 
-use super::access::load_syndrome;
 use super::context::{Case, Context, Verdict};
+use super::judge::load_syndrome;
 use crate::machine::arena::{self, View};
 use crate::machine::features::Feature;
 use crate::machine::firmware::{self, Kind, Report};

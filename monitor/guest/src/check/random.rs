@@ -6,10 +6,11 @@ use control::Policy;
 use guest::Random;
 use guest::memory::LINES;
 
-use super::access::{Access, Seen};
+use super::access::Access;
 use super::batch::{Batch, classes};
 use super::class::Kind;
 use super::context::{Case, Context, Verdict};
+use super::judge::Seen;
 use crate::machine::doorbell;
 use crate::machine::uart::println;
 

@@ -4,14 +4,21 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use apei::GenericSourceV2;
 use control::{Counter, LINE, Policy};
+use guest::Random;
+use guest::memory::LINES;
 
-use super::access::load_syndrome;
+use super::access::Access;
+use super::batch::{Batch, classes};
+use super::class::Kind;
 use super::context::{Case, Context, Verdict};
+use super::judge::Seen;
+use super::judge::load_syndrome;
 use crate::machine::arena::{self, View};
 use crate::machine::features::Feature;
 use crate::machine::firmware;
 use crate::machine::stub::{self, Stub};
 use crate::machine::trial::{Mode, Outcome, Trial};
+use crate::machine::uart::println;
 use crate::machine::{cpu, doorbell};
 
 const fn case(name: &'static str, run: fn(&mut Context) -> Verdict) -> Case {
@@ -30,6 +37,7 @@ pub(crate) const CASES: &[Case] = &[
         "a line is poisoned and cleared while others read it",
         poison_and_clear,
     ),
+    case("random loads of the same pages by all CPUs", random_loads),
     case("all CPUs meet the same line at once", same_line),
     case(
         "no update of a shared counter is lost: exclusives",
@@ -49,6 +57,7 @@ const BAD: usize = 7;
 static STOP: AtomicBool = AtomicBool::new(false);
 static WRONG: AtomicU64 = AtomicU64::new(0);
 static DONE: AtomicU64 = AtomicU64::new(0);
+/// Aborts without a report.
 static UNCLAIMED: AtomicU64 = AtomicU64::new(0);
 /// Odd while the line is known to be poisoned.
 static EPOCH: AtomicU64 = AtomicU64::new(0);
@@ -197,6 +206,66 @@ fn poison_and_clear(context: &mut Context) -> Verdict {
     context.holds(
         DONE.load(Ordering::SeqCst) > 0,
         format_args!("others met the poison"),
+    );
+    Verdict::Done
+}
+
+/// Random loads that each CPU makes.
+const LOADS: u64 = 2000;
+
+/// Makes random loads of the model's pages. The argument is the address of the batch.
+fn load_at_random(batch: u64) {
+    // SAFETY: `random_loads` keeps the batch, and changes nothing, until all CPUs are done.
+    let batch = unsafe { &*(batch as *const Batch) };
+    let mut memory = batch.memory.clone();
+    let mut random = Random::new(memory.bytes()[0].into());
+    for _ in 0..cpu::number() {
+        random = Random::new(random.next());
+    }
+    let loads = || classes().filter(|class| matches!(class.kind, Kind::Load | Kind::FirstFault));
+    let count = loads().count();
+    for _ in 0..LOADS {
+        let Some(class) = loads().nth(random.below(count)) else {
+            continue;
+        };
+        let access = Access::random(class, &memory, &mut random);
+        match access.make(&mut memory) {
+            Ok(Seen::Done) => {}
+            Ok(Seen::Abort(_)) => {
+                UNCLAIMED.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(failure) => {
+                println!("# CPU {}: {access}: {failure}", cpu::number());
+                WRONG.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        DONE.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+fn random_loads(context: &mut Context) -> Verdict {
+    if cpu::running() < 2 {
+        return ONE_CPU;
+    }
+    reset();
+    let mut batch = Batch::new(&mut context.random, Policy::NO_RECORD);
+    for _ in 0..10 {
+        batch.poison(context.random.below(LINES));
+    }
+    let address = &raw const batch as u64;
+    start(load_at_random, address);
+    load_at_random(address);
+    cpu::wait_for_others();
+    batch.end(context);
+    context.equal(format_args!("wrong loads"), WRONG.load(Ordering::SeqCst), 0);
+    context.equal(
+        format_args!("loads"),
+        DONE.load(Ordering::SeqCst),
+        cpu::running() as u64 * LOADS,
+    );
+    context.holds(
+        UNCLAIMED.load(Ordering::SeqCst) > 0,
+        format_args!("some met poison"),
     );
     Verdict::Done
 }

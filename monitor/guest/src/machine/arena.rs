@@ -2,18 +2,19 @@
 
 use core::cell::UnsafeCell;
 
-use control::PAGE;
 use control::layout::{FIRMWARE, FIRMWARE_LENGTH, HOLE};
+use control::{MAX_CPUS, PAGE};
 
+use super::cpu;
 use super::mmu::{self, Table};
 use super::stub;
 
 /// Pages of the arena.
-pub(crate) const PAGES: usize = 64;
+pub(crate) const PAGES: usize = 96;
 
 /// The pages that the model follows.
 pub(crate) const TARGET: usize = 0;
-/// Clean pages for what an access loads and stores.
+/// A clean page for what CPU 0 loads and stores.
 pub(crate) const BUFFER: usize = 8;
 /// A level 3 table.
 pub(crate) const LEVEL_3_TABLE: usize = 16;
@@ -23,6 +24,11 @@ pub(crate) const LEVEL_2_TABLE: usize = 18;
 pub(crate) const CODE: usize = 24;
 /// Pages for CPUs to work on, alone or together.
 pub(crate) const SHARED: usize = 32;
+
+/// For each CPU two pages: what its accesses load and store, and what else they need.
+const BUFFERS: usize = 56;
+
+const _: () = assert!(BUFFERS + 2 * MAX_CPUS < PAGES);
 
 #[repr(C, align(4096))]
 struct Arena(UnsafeCell<[u8; PAGES * PAGE as usize]>);
@@ -114,6 +120,11 @@ pub(crate) fn init() {
     mmu::set_level_3(View::Walk as usize, physical(LEVEL_3_TABLE));
     mmu::set_level_3(View::HoleWalk as usize, HOLE);
     mmu::set_level_2(physical(LEVEL_2_TABLE));
+}
+
+/// The first of this CPU's two pages for what its accesses load and store.
+pub(crate) fn buffer() -> usize {
+    BUFFERS + 2 * cpu::number()
 }
 
 /// The physical address of a page of the arena.

@@ -165,11 +165,6 @@ pub(crate) fn claim(source: &GenericSourceV2) -> Result<Option<Report>, &'static
     }
 }
 
-/// Whether a source has something to report.
-pub(crate) fn is_pending(source: &GenericSourceV2) -> bool {
-    source.source.is_pending(&mut Shared) == Ok(true)
-}
-
 fn summary(block: &StatusBlock<'_>) -> Result<Report, &'static str> {
     let mut entries = block.entries();
     let entry = entries.next().ok_or("the report has no entry")?;

@@ -110,6 +110,6 @@ pub(crate) fn poll() {
             "isb",
             "msr daifset, #2",
             options(nostack)
-        )
+        );
     }
 }

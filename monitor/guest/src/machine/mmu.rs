@@ -113,7 +113,7 @@ pub(crate) fn invalidate_all() {
             "dsb ish",
             "isb",
             options(nostack)
-        )
+        );
     }
 }
 

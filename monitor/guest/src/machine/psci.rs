@@ -16,13 +16,16 @@ pub(crate) fn use_hvc(by_hvc: bool) {
 fn call(function: u64, arguments: [u64; 3]) -> i64 {
     let [a, b, c] = arguments;
     let result: u64;
-    // SAFETY: the SMC calling convention (Arm DEN 0028): x0 to x17 may change. CPU_ON starts a CPU
-    // at the address that `start_cpu` gives.
-    unsafe {
-        if BY_HVC.load(Ordering::Relaxed) {
+    if BY_HVC.load(Ordering::Relaxed) {
+        // SAFETY: the SMC calling convention (Arm DEN 0028): x0 to x17 may change. CPU_ON starts a
+        // CPU at the address that `start_cpu` gives.
+        unsafe {
             core::arch::asm!("hvc #0", inout("x0") function => result, in("x1") a, in("x2") b,
                 in("x3") c, clobber_abi("C"), options(nostack));
-        } else {
+        }
+    } else {
+        // SAFETY: as above.
+        unsafe {
             core::arch::asm!("smc #0", inout("x0") function => result, in("x1") a, in("x2") b,
                 in("x3") c, clobber_abi("C"), options(nostack));
         }

@@ -69,7 +69,6 @@ macro_rules! stubs {
             ".text",
         );
         $(
-            #[expect(missing_docs, reason = "the assembly says it")]
             pub(crate) const $name: Stub = {
                 unsafe extern "C" {
                     #[link_name = concat!("stub_", stringify!($name))]
@@ -214,9 +213,7 @@ stubs! {
     LDG: "", "ldg x1, [x0]", "";
     STG: "", "stg x1, [x0]", "";
     ST2G: "", "st2g x1, [x0]", "";
-    STZG: "", "stzg x1, [x0]", "";
     // Programs.
-    CALL: "", "blr x0", "";
     COUNT: "", "1: ldr x1, [x0]\nadd x2, x2, #1\nadd x5, x5, x1\ncmp x2, x4\nb.lo 1b", "";
     READ_DEBUG: "", "mrs x1, mdscr_el1\nmrs x2, dbgwvr0_el1\nmrs x4, dbgwcr0_el1", "";
     WRITE_DEBUG: "", "msr dbgwvr1_el1, x1\nisb\nmrs x2, dbgwvr1_el1", "";
