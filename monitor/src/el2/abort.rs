@@ -126,7 +126,7 @@ fn access(
         && let Some(run) = scan(cpu, frame.pc)
     {
         cpu.run_through(frame, &run);
-        cpu.describe(Reach::Contiguous, Writes::Nothing, None);
+        cpu.describe(run.reach(), Writes::Nothing, None);
         return open(cpu, frame, place, Some(place.far), Access::All);
     }
     let registers = |number| register(frame, number);
@@ -221,7 +221,10 @@ pub(super) fn fetch(cpu: &mut Cpu, frame: &mut Frame, abort: InstructionAbort) {
     let is_exclusive = guest::instruction(&cpu.has, frame.pc)
         .is_some_and(|word| matches!(classify(word), Class::LoadExclusive(_)));
     match is_exclusive.then(|| scan(cpu, frame.pc)).flatten() {
-        Some(run) if cpu.may_run_through(frame) => cpu.run_through(frame, &run),
+        Some(run) if cpu.may_run_through(frame) => {
+            cpu.run_through(frame, &run);
+            cpu.describe(run.reach(), Writes::Nothing, None);
+        }
         _ => cpu.step(frame),
     }
     open(cpu, frame, place, Some(place.far), Access::Fetch);
