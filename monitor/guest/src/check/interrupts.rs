@@ -32,6 +32,7 @@ fn steps(context: &mut Context) -> Verdict {
     doorbell::poison(arena::physical(arena::SHARED) + LINE, Policy::NO_RECORD);
     for (mode, view) in [(Mode::El1h, View::Kernel), (Mode::El0, View::User)] {
         let before = timer::interrupts();
+        timer::interrupted_pstates();
         timer::start(RATE);
         let outcome = Trial::new(stub::COUNT, mode)
             .with(0, view.address(arena::SHARED, 0))
@@ -40,6 +41,12 @@ fn steps(context: &mut Context) -> Verdict {
             .run();
         timer::stop();
         let interrupts = timer::interrupts() - before;
+        // The monitor's own single step does not show in what is interrupted.
+        context.equal(
+            format_args!("{mode:?}: PSTATE.SS and IL of what was interrupted"),
+            timer::interrupted_pstates() & 0b11 << 20,
+            0,
+        );
         context.holds(
             outcome.is_done(),
             format_args!("{mode:?}: {}", outcome.esr()),

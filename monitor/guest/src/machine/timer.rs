@@ -9,6 +9,8 @@ pub(crate) const INTID: u32 = 27;
 
 static PERIOD: AtomicU64 = AtomicU64::new(0);
 static INTERRUPTS: AtomicU64 = AtomicU64::new(0);
+/// Every bit that was set in the PSTATE of something interrupted.
+static PSTATES: AtomicU64 = AtomicU64::new(0);
 
 /// Ticks a second.
 pub(crate) fn frequency() -> u64 {
@@ -50,7 +52,13 @@ pub(crate) fn stop() {
 /// Takes an interrupt.
 pub(crate) fn handle() {
     INTERRUPTS.fetch_add(1, Ordering::Relaxed);
+    PSTATES.fetch_or(registers::read!("spsr_el1"), Ordering::Relaxed);
     registers::write!("cntv_tval_el0", PERIOD.load(Ordering::Relaxed));
+}
+
+/// The bits of PSTATE that were set in anything that was interrupted since the last time this was asked.
+pub(crate) fn interrupted_pstates() -> u64 {
+    PSTATES.swap(0, Ordering::Relaxed)
 }
 
 /// How many timer interrupts there were.
