@@ -171,7 +171,8 @@ fn run_cases(parameters: &Parameters<'_>, ram_end: u64) -> Total {
     if doorbell::is_present() {
         match firmware::find() {
             Ok(firmware) => context.firmware = Some(firmware),
-            Err(what) => println!("# firmware: {what}"),
+            // Without them reports would go unchecked.
+            Err(what) => panic!("there is a monitor, but {what}"),
         }
     }
     for (index, case) in selected().enumerate() {

@@ -129,6 +129,11 @@ impl Class {
             .needing(Feature::Atomics)
     }
 
+    const fn any_size(mut self) -> Self {
+        self.size = Size::Any;
+        self
+    }
+
     const fn needing(mut self, feature: Feature) -> Self {
         self.needs = feature;
         self
@@ -350,10 +355,3 @@ pub(crate) const CLASSES: &[Class] = &[
     Class::new("dc civac", stub::DC_CIVAC, Kind::Maintenance, 1),
     Class::new("dc cvap", stub::DC_CVAP, Kind::Maintenance, 1).needing(Feature::PersistentCache),
 ];
-
-impl Class {
-    const fn any_size(mut self) -> Self {
-        self.size = Size::Any;
-        self
-    }
-}

@@ -105,18 +105,16 @@ fn mode(class: &Class, number: usize) -> Mode {
 }
 
 fn tagged_pointers(context: &mut Context) -> Verdict {
+    const BAD: usize = 20;
     let mut batch = Batch::new(&mut context.random, Policy::empty());
-    batch.poison(5);
+    batch.poison(BAD);
     for class in classes().filter(|class| {
         matches!(class.kind, Kind::Load | Kind::Atomic(_)) && class.space != Space::Tagged
     }) {
         for tag in [0x01, 0x5a, 0xff] {
-            for offset in [4 * LINE_BYTES - 256, 5 * LINE_BYTES] {
+            for offset in [8 * LINE_BYTES, BAD * LINE_BYTES] {
                 let mut access = Access::at(class, Mode::El1h, offset);
                 access.tag = tag;
-                if access.length > 64 && offset < 4 * LINE_BYTES {
-                    continue;
-                }
                 if batch.access(context, &access).is_none() {
                     return Verdict::Done;
                 }
