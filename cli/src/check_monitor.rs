@@ -25,10 +25,10 @@ pub(crate) struct Options {
     #[arg(long = "seed", value_name = "NUMBER", value_parser = number)]
     seeds: Vec<u64>,
     /// Replay the recorded runs, each with its own options
-    #[arg(long, exclusive = true)]
+    #[arg(long, conflicts_with_all = ["Run", "seeds"])]
     recorded: bool,
     /// Check the host's side instead: requests, reset, watchdog
-    #[arg(long, exclusive = true)]
+    #[arg(long, conflicts_with_all = ["Run", "seeds", "recorded"])]
     host: bool,
 }
 
@@ -82,5 +82,49 @@ impl Options {
                 ..self.run.clone()
             })
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[arg(long, global = true)]
+        no_install: bool,
+        #[command(flatten)]
+        options: Options,
+    }
+
+    fn parse(line: &str) -> Result<Options, clap::Error> {
+        let line = Line::try_parse_from([""].into_iter().chain(line.split_whitespace()))?;
+        assert!(!line.no_install || line.options.host);
+        Ok(line.options)
+    }
+
+    #[test]
+    fn what_would_be_ignored_is_refused() {
+        assert!(parse("--host --no-install").unwrap().host);
+        for line in [
+            "--host --cpu max",
+            "--host --recorded",
+            "--recorded --seed 1",
+            "--host --mte",
+        ] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn each_seed_is_a_run() {
+        let seeds = |line| -> Vec<u64> {
+            let runs = parse(line).unwrap().runs();
+            runs.iter().map(|run| run.seed).collect()
+        };
+        assert_eq!(seeds("--seed 7 --seed 0x10 --smp 2"), [7, 16]);
+        assert_eq!(seeds(""), [1]);
     }
 }

@@ -22,7 +22,7 @@ pub(crate) struct Options {
     action: Action,
 }
 
-/// Addresses are guest-physical, lengths are in bytes; both decimal or, after 0x, hexadecimal.
+/// What to do.
 #[derive(Subcommand)]
 enum Action {
     /// Name the machines that run
@@ -31,10 +31,11 @@ enum Action {
     List,
     /// Make every 64-byte line of a range bad
     Poison {
-        /// Where the range begins, a multiple of 64
+        /// Where it begins: a guest-physical address, a multiple of 64; like all numbers, decimal or,
+        /// after 0x, hexadecimal
         #[arg(value_parser = number)]
         address: u64,
-        /// How long it is, a multiple of 64
+        /// Bytes, a multiple of 64
         #[arg(long, value_parser = number, default_value_t = LINE)]
         length: u64,
         /// What happens when a line is met, separated by commas: one-shot, no-far, no-record,
@@ -44,10 +45,11 @@ enum Action {
     },
     /// Make every line of a range good
     Clear {
-        /// Where the range begins, a multiple of 64
+        /// Where it begins: a guest-physical address, a multiple of 64; like all numbers, decimal or,
+        /// after 0x, hexadecimal
         #[arg(value_parser = number)]
         address: u64,
-        /// How long it is, a multiple of 64
+        /// Bytes, a multiple of 64
         #[arg(long, value_parser = number, default_value_t = LINE)]
         length: u64,
     },
@@ -55,7 +57,7 @@ enum Action {
     ClearAll,
     /// Say whether a line is poisoned, and how
     Query {
-        /// Where the line begins, a multiple of 64
+        /// Where it begins: a guest-physical address, a multiple of 64
         #[arg(value_parser = number)]
         address: u64,
     },
@@ -65,7 +67,7 @@ enum Action {
         /// serror-restartable, serror-recoverable or serror-uncontainable
         #[arg(value_parser = notice)]
         kind: Notice,
-        /// Where the error is said to be
+        /// Where the error is said to be: a guest-physical address
         #[arg(value_parser = number)]
         address: u64,
     },

@@ -1,5 +1,6 @@
 //! QEMU as a child process that cannot outlive this one.
 
+use std::cell::OnceCell;
 use std::io::Read;
 use std::os::unix::process::CommandExt;
 use std::process::{self, Child, ChildStdin, ChildStdout, ExitStatus, Stdio};
@@ -22,6 +23,8 @@ pub(super) struct Process {
     /// Whether the child has been collected; from then on its number may be another's.
     is_collected: Arc<Mutex<bool>>,
     exit: Receiver<ExitStatus>,
+    /// What came out of `exit`.
+    status: OnceCell<Option<ExitStatus>>,
     /// What it wrote to standard error.
     words: Arc<Mutex<String>>,
 }
@@ -78,6 +81,7 @@ impl Process {
                 pid,
                 is_collected,
                 exit,
+                status: OnceCell::new(),
                 words: collect_words(errors),
             },
             input,
@@ -89,13 +93,18 @@ impl Process {
         self.pid.as_raw().cast_unsigned()
     }
 
-    /// Waits for its end, at most for `limit`.
+    /// Waits for its end, at most for `limit`. Gives its status, which is `None` in the unlikely
+    /// case that the system would not tell.
     pub(super) fn wait(&self, limit: Duration) -> Option<Option<ExitStatus>> {
-        match self.exit.recv_timeout(limit) {
-            Ok(status) => Some(Some(status)),
-            Err(RecvTimeoutError::Timeout) => None,
-            Err(RecvTimeoutError::Disconnected) => Some(None),
+        if self.status.get().is_none() {
+            let status = match self.exit.recv_timeout(limit) {
+                Ok(status) => Some(status),
+                Err(RecvTimeoutError::Timeout) => return None,
+                Err(RecvTimeoutError::Disconnected) => None,
+            };
+            return Some(*self.status.get_or_init(|| status));
         }
+        self.status.get().copied()
     }
 
     /// What it has written to standard error so far, on one line.
@@ -175,6 +184,7 @@ mod tests {
         assert_eq!(output, "got x\n");
         let status = started.process.wait(AMPLE).unwrap().unwrap();
         assert_eq!(status.code(), Some(3));
+        assert_eq!(started.process.wait(AMPLE), Some(Some(status)));
         assert_eq!(started.process.words(), "why");
     }
 
