@@ -8,6 +8,7 @@
 //! | [`initrd`] | makes the RAM disk: programs, shell, modules, ACPI tables |
 //! | [`cpio`] | writes its format |
 //! | [`check`] | tests what Linux makes of errors |
+//! | [`transcript`] | records a session |
 
 mod boot;
 pub(crate) mod check;
@@ -15,6 +16,7 @@ mod cpio;
 mod debian;
 mod initrd;
 mod kernel;
+mod transcript;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -56,6 +58,13 @@ pub(crate) struct Options {
     /// The name by which `cargo seaworthy inject` finds the machine
     #[arg(long, default_value = "linux")]
     name: String,
+    /// Record a session on Debian's kernel instead: a load and a write(2) meet errors
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = ["kernel", "initrd", "acpi", "without_monitor", "command_line"]
+    )]
+    transcript: Option<PathBuf>,
     /// Added to the kernel's command line; after another `--`, what to run instead of the shell
     #[arg(last = true)]
     command_line: Vec<String>,
@@ -99,6 +108,11 @@ pub(crate) fn run(options: Options, workspace: &Workspace, install: Install) -> 
     provide(workspace, install)?;
     let boot = options.boot();
     let parts = Parts::prepare(options.kernel, options.initrd, workspace)?;
+    if let Some(file) = options.transcript {
+        transcript::record(&file, &parts, &boot)?;
+        println!("\nRecorded in {}.", file.display());
+        return Ok(ExitCode::SUCCESS);
+    }
     let mut machine = parts.start(&boot)?;
     println!("Ctrl-A x ends the machine.");
     let terminal = machine.console().attach_terminal()?;
