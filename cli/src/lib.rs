@@ -55,7 +55,7 @@ enum Task {
     },
     /// Name everything that is missing on this machine, with the command that installs it
     Doctor,
-    /// Measure Seaworthy's routines beside their rivals
+    /// Measure Seaworthy beside its rivals
     #[command(subcommand)]
     Bench(Benchmark),
     /// Poison the memory of a running machine, without its guest's help
@@ -91,7 +91,7 @@ fn perform(task: Task, install: Install) -> Result<ExitCode> {
     match task {
         Task::Test { suites } => test::run(&suites, &Workspace::find()?, install),
         Task::Doctor => doctor::run(&Workspace::find()?),
-        Task::Bench(benchmark) => bench::run(&benchmark, &Workspace::find()?),
+        Task::Bench(benchmark) => bench::run(&benchmark, &Workspace::find()?, install),
         Task::Inject(options) => inject::run(&options),
         Task::CheckMonitor(options) => check_monitor::run(&options, &Workspace::find()?, install),
         Task::Linux(options) => linux::run(options, &Workspace::find()?, install),

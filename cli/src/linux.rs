@@ -2,6 +2,7 @@
 //!
 //! | module | what it does |
 //! |---|---|
+//! | [`mod@bench`] | measures how long it takes to boot |
 //! | [`boot`] | puts the parts together and starts a machine |
 //! | [`debian`] | fetches files of Debian's packages for arm64 |
 //! | [`kernel`] | chooses the kernel among them |
@@ -10,6 +11,7 @@
 //! | [`check`] | tests what Linux makes of errors |
 //! | [`transcript`] | records a session |
 
+pub(crate) mod bench;
 mod boot;
 pub(crate) mod check;
 mod cpio;
