@@ -1,4 +1,4 @@
-//! `cargo seaworthy bench`: runs the programs of the package `seaworthy-benches`.
+//! `cargo seaworthy bench`: runs the programs of the package `seaworthy-benches`, and boots Linux.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -7,12 +7,16 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 
 use crate::command::Command;
+use crate::linux;
+use crate::tools::Install;
 use crate::workspace::Workspace;
 
 #[derive(Subcommand)]
 pub(crate) enum Benchmark {
     /// The copy routines beside memcpy and their rivals
     Copy(Options),
+    /// How long a stock Linux takes to boot, with and without the monitor
+    Linux(linux::bench::Options),
 }
 
 #[derive(Args)]
@@ -25,13 +29,24 @@ pub(crate) struct Options {
     arguments: Vec<String>,
 }
 
-/// Builds a benchmark with optimisation and runs it. Its exit status is ours.
+/// Runs a benchmark.
 ///
 /// # Errors
 ///
-/// If cargo cannot be run.
-pub(crate) fn run(benchmark: &Benchmark, workspace: &Workspace) -> Result<ExitCode> {
-    let Benchmark::Copy(options) = benchmark;
+/// If it cannot be run.
+pub(crate) fn run(
+    benchmark: &Benchmark,
+    workspace: &Workspace,
+    install: Install,
+) -> Result<ExitCode> {
+    match benchmark {
+        Benchmark::Copy(options) => copy(options, workspace),
+        Benchmark::Linux(options) => linux::bench::run(options, workspace, install),
+    }
+}
+
+/// Builds the benchmark with optimisation and runs it. Its exit status is ours.
+fn copy(options: &Options, workspace: &Workspace) -> Result<ExitCode> {
     let command = cargo_run("copy", options, workspace);
     println!("$ {command}");
     let status = command.hand_over()?;
@@ -75,7 +90,9 @@ mod tests {
     }
 
     fn passed_on(line: &[&str]) -> String {
-        let Benchmark::Copy(options) = Line::parse_from(line).benchmark;
+        let Benchmark::Copy(options) = Line::parse_from(line).benchmark else {
+            panic!("{line:?} is another benchmark");
+        };
         let command = cargo_run("copy", &options, &Workspace::find().unwrap()).to_string();
         command.split_once(" -- ").unwrap().1.to_owned()
     }

@@ -3,7 +3,6 @@
 
 mod guest;
 mod host;
-mod ktap;
 mod seeds;
 
 use std::process::ExitCode;

@@ -5,6 +5,7 @@
 //! - `bench` measures Seaworthy's routines beside their rivals.
 //! - `check-monitor` runs the monitor's acceptance guest.
 //! - `inject` poisons the memory of a machine that runs.
+//! - `linux` boots a stock Linux on the monitor; `check-linux` tests what it makes of errors.
 //! - `machine` runs machines in QEMU, with the monitor under their guests.
 //! - `tools` knows what these need, how to look for it and how to install it.
 #![forbid(unsafe_code)]
@@ -14,6 +15,8 @@ mod check_monitor;
 mod command;
 mod doctor;
 mod inject;
+mod ktap;
+mod linux;
 mod machine;
 mod test;
 mod tools;
@@ -52,13 +55,17 @@ enum Task {
     },
     /// Name everything that is missing on this machine, with the command that installs it
     Doctor,
-    /// Measure Seaworthy's routines beside their rivals
+    /// Measure Seaworthy beside its rivals
     #[command(subcommand)]
     Bench(Benchmark),
     /// Poison the memory of a running machine, without its guest's help
     Inject(inject::Options),
     /// Check the monitor: run its acceptance guest and print the results as KTAP
     CheckMonitor(check_monitor::Options),
+    /// Boot a stock Linux on the monitor, with its console on this terminal
+    Linux(linux::Options),
+    /// Check what a stock Linux on the monitor makes of memory errors, and print it as KTAP
+    CheckLinux(linux::check::Options),
 }
 
 /// Runs the command line of this process.
@@ -84,8 +91,10 @@ fn perform(task: Task, install: Install) -> Result<ExitCode> {
     match task {
         Task::Test { suites } => test::run(&suites, &Workspace::find()?, install),
         Task::Doctor => doctor::run(&Workspace::find()?),
-        Task::Bench(benchmark) => bench::run(&benchmark, &Workspace::find()?),
+        Task::Bench(benchmark) => bench::run(&benchmark, &Workspace::find()?, install),
         Task::Inject(options) => inject::run(&options),
         Task::CheckMonitor(options) => check_monitor::run(&options, &Workspace::find()?, install),
+        Task::Linux(options) => linux::run(options, &Workspace::find()?, install),
+        Task::CheckLinux(options) => linux::check::run(&options, &Workspace::find()?, install),
     }
 }

@@ -10,6 +10,7 @@ mod host;
 mod ktap;
 mod libtest;
 mod lint;
+mod linux;
 mod miri;
 mod monitor;
 mod outcome;
@@ -43,6 +44,8 @@ pub(crate) enum Suite {
     /// The monitor in QEMU: its acceptance guest on several processors, and the host's side; set
     /// SEAWORTHY_ACCESSES=1000000 for so many random accesses
     Monitor,
+    /// A stock Linux on the monitor: what it makes of errors, with and without ACPI
+    Linux,
 }
 
 impl Suite {
@@ -53,6 +56,7 @@ impl Suite {
             Self::Miri => miri::steps(),
             Self::QemuUser => qemu_user::steps(),
             Self::Monitor => monitor::steps(),
+            Self::Linux => linux::steps(),
         }
     }
 }

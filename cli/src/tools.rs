@@ -1,5 +1,6 @@
 //! What the tasks need beyond cargo and a compiler: how to look for it, how to install it.
 
+mod file;
 mod install;
 mod qemu;
 mod rustup;
@@ -11,6 +12,7 @@ use std::fmt;
 use crate::command::Command;
 use crate::workspace::Workspace;
 
+pub(crate) use self::file::{DEBIAN_KEYRING, EDK2};
 pub(crate) use self::install::{Install, Lack, Toolbox, provide};
 pub(crate) use self::qemu::{QEMU_SYSTEM, QEMU_USER};
 pub(crate) use self::rustup::nightly_for_miri;
@@ -35,6 +37,8 @@ pub(crate) enum Tool {
     },
     /// A program of QEMU.
     Qemu(qemu::Program),
+    /// A file that a package of the system has.
+    File(file::Packaged),
 }
 
 /// `cargo fmt`.
@@ -84,6 +88,7 @@ impl Tool {
             Self::Target(target) => rustup::target_status(target, &workspace.compiler),
             Self::Miri { toolchain } => rustup::miri_status(toolchain),
             Self::Qemu(program) => qemu::status(program),
+            Self::File(file) => file::status(file),
         }
     }
 
@@ -94,13 +99,14 @@ impl Tool {
             Self::Target(target) => rustup::target_recipe(target),
             Self::Miri { toolchain } => rustup::miri_recipe(toolchain),
             Self::Qemu(program) => qemu::recipe(program),
+            Self::File(file) => file::recipe(file),
         }
     }
 
     pub(crate) fn supplier(&self) -> Supplier {
         match self {
             Self::Component { .. } | Self::Target(_) | Self::Miri { .. } => Supplier::Rustup,
-            Self::Qemu(_) => Supplier::System,
+            Self::Qemu(_) | Self::File(_) => Supplier::System,
         }
     }
 }
@@ -112,6 +118,7 @@ impl fmt::Display for Tool {
             Self::Target(target) => write!(formatter, "Rust target {target}"),
             Self::Miri { toolchain } => write!(formatter, "Miri in Rust {toolchain}"),
             Self::Qemu(program) => write!(formatter, "{program}"),
+            Self::File(file) => formatter.write_str(file.name),
         }
     }
 }

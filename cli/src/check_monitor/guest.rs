@@ -10,7 +10,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 use control::Counter;
 
-use crate::check_monitor::ktap::{Document, comment};
+use crate::ktap::{Document, comment};
 use crate::machine::watchdog::Watchdog;
 use crate::machine::{End, Guest, Machine, Options, Output};
 

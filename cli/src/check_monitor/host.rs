@@ -12,8 +12,8 @@ use anyhow::{Context, Result, bail, ensure};
 use control::layout::{GUEST_IMAGE, RAM_BASE, RESERVED_LENGTH};
 use control::{Command as Code, Counter, LINE, PAGE, Policy, Request, Status};
 
-use crate::check_monitor::ktap::{Document, comment};
 use crate::command::Command;
+use crate::ktap::{Document, comment};
 use crate::machine::mailbox::Mailbox;
 use crate::machine::tiny::{AMPLE, Conduit, SPINS, START, Tiny, echoes, resets};
 use crate::machine::watchdog::Watchdog;

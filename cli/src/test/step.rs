@@ -111,7 +111,7 @@ impl Step {
                     command = self.without_target(command, ground, reason)?;
                 }
                 // A whole machine is much to ask for; the other suites do without.
-                (Some(lack), Tool::Qemu(_)) if self.kind == Kind::Ktap => {
+                (Some(lack), Tool::Qemu(_) | Tool::File(_)) if self.kind == Kind::Ktap => {
                     return Err(skip(format!("needs {tool}: {lack}")));
                 }
                 (Some(Lack::Unreachable(reason) | Lack::Failed(reason)), _) => {

@@ -1,14 +1,14 @@
 //! Prints a KTAP document of checks on the host's side.
 
 /// A document; its lines are printed as they come.
-pub(super) struct Document {
+pub(crate) struct Document {
     number: usize,
     has_passed: bool,
 }
 
 impl Document {
     /// Begins a document of so many checks.
-    pub(super) fn new(checks: usize) -> Self {
+    pub(crate) fn new(checks: usize) -> Self {
         println!("KTAP version 1\n1..{checks}");
         Self {
             number: 0,
@@ -17,7 +17,7 @@ impl Document {
     }
 
     /// Prints the result of a check: a comment, or why it failed.
-    pub(super) fn result(&mut self, name: &str, result: &anyhow::Result<String>) {
+    pub(crate) fn result(&mut self, name: &str, result: &anyhow::Result<String>) {
         self.number += 1;
         let number = self.number;
         match result {
@@ -33,14 +33,20 @@ impl Document {
         }
     }
 
+    /// Prints that a check cannot run here.
+    pub(crate) fn skipped(&mut self, name: &str, reason: &str) {
+        self.number += 1;
+        println!("ok {} {name} # SKIP {}", self.number, one_line(reason));
+    }
+
     /// Whether nothing has failed.
-    pub(super) fn has_passed(&self) -> bool {
+    pub(crate) fn has_passed(&self) -> bool {
         self.has_passed
     }
 }
 
 /// Prints text as comments.
-pub(super) fn comment(text: &str) {
+pub(crate) fn comment(text: &str) {
     for line in text.lines() {
         println!("# {line}");
     }

@@ -1,0 +1,167 @@
+//! The first process of a machine that runs one program, or a shell, and switches itself off.
+//!
+//! The program is what follows `--` on the kernel's command line. It must not be called on a machine
+//! that is running already.
+#![expect(unsafe_code, reason = "system calls that only the first process makes")]
+
+use std::ffi::CString;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{self, Command};
+use std::time::Duration;
+use std::{env, ptr};
+
+use anyhow::{Context, Result, bail};
+
+/// What is mounted, in this order: type and place.
+const MOUNTS: [(&str, &str); 6] = [
+    ("proc", "/proc"),
+    ("sysfs", "/sys"),
+    ("devtmpfs", "/dev"),
+    ("debugfs", "/sys/kernel/debug"),
+    ("tmpfs", "/tmp"),
+    ("tmpfs", "/run"),
+];
+
+/// Where the modules are that this machine shall have.
+const MODULES: &str = "/lib/modules";
+
+fn main() {
+    assert_eq!(process::id(), 1, "this is for the first process only");
+    // Whoever measures the time to here waits for this line.
+    println!("init: started after {:.3} s", since_boot().as_secs_f64());
+    let result = prepare().and_then(|()| run_what_is_asked_for());
+    match result {
+        Ok(end) => println!("init: {end}"),
+        Err(error) => println!("init: error: {error:#}"),
+    }
+    // SAFETY: nobody else is left; there are no disks whose content could be lost.
+    unsafe { libc::reboot(libc::RB_POWER_OFF) };
+}
+
+/// How long the kernel has run.
+fn since_boot() -> Duration {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: the result is valid. The clock is there in every kernel.
+    unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &mut time) };
+    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
+}
+
+fn prepare() -> Result<()> {
+    for (kind, place) in MOUNTS {
+        mount(kind, place).with_context(|| format!("cannot mount {kind} on {place}"))?;
+    }
+    let Ok(modules) = fs::read_dir(MODULES) else {
+        return Ok(());
+    };
+    for module in modules {
+        let path = module?.path();
+        if let Err(error) = insert(&path) {
+            // No error yet: einj refuses where firmware has no EINJ table.
+            println!("init: {} is not there: {error}", path.display());
+        }
+    }
+    Ok(())
+}
+
+fn mount(kind: &str, place: &str) -> Result<()> {
+    fs::create_dir_all(place)?;
+    let (kind, place) = (CString::new(kind)?, CString::new(place)?);
+    // SAFETY: all strings end with a zero and outlive the call.
+    let result =
+        unsafe { libc::mount(kind.as_ptr(), place.as_ptr(), kind.as_ptr(), 0, ptr::null()) };
+    check(result)?;
+    Ok(())
+}
+
+/// Has the kernel decompress, if need be, and insert a module.
+fn insert(path: &Path) -> Result<()> {
+    /// `MODULE_INIT_COMPRESSED_FILE`.
+    const COMPRESSED: libc::c_int = 4;
+    let is_compressed = path.extension().is_none_or(|extension| extension != "ko");
+    let module = File::open(path)?;
+    // SAFETY: the descriptor is open, the parameters are an empty string.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_finit_module,
+            module.as_raw_fd(),
+            c"".as_ptr(),
+            if is_compressed { COMPRESSED } else { 0 },
+        )
+    };
+    check(result.try_into()?)?;
+    Ok(())
+}
+
+/// Runs the program, or a shell, and says how it ended.
+fn run_what_is_asked_for() -> Result<String> {
+    // EDK2 puts this at the end of the command line, where it is ours.
+    let mut arguments = env::args()
+        .skip(1)
+        .filter(|argument| argument != "initrd=initrd");
+    let mut command = match arguments.next() {
+        Some(program) => {
+            let mut command = Command::new(program);
+            command.args(arguments);
+            command
+        }
+        None => shell()?,
+    };
+    command
+        .env("PATH", "/bin")
+        .env("HOME", "/")
+        .env("TERM", "vt100");
+    let status = command
+        .status()
+        .with_context(|| format!("cannot run {:?}", command.get_program()))?;
+    Ok(format!("{:?} ended: {status}", command.get_program()))
+}
+
+/// A shell that owns the console, so that Ctrl-C and job control work.
+fn shell() -> Result<Command> {
+    const BUSYBOX: &str = "/bin/busybox";
+    if !Path::new(BUSYBOX).exists() {
+        bail!("no program follows -- on the command line, and there is no {BUSYBOX} for a shell");
+    }
+    Command::new(BUSYBOX)
+        .args(["--install", "-s", "/bin"])
+        .status()?;
+    let consoles = fs::read_to_string("/sys/class/tty/console/active")?;
+    let console = consoles.split_whitespace().last().context("no console")?;
+    let terminal = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(Path::new("/dev").join(console))?;
+    let mut command = Command::new("/bin/sh");
+    command
+        .stdin(terminal.try_clone()?)
+        .stdout(terminal.try_clone()?)
+        .stderr(terminal);
+    // SAFETY: only system calls, as the child of a fork needs.
+    unsafe { command.pre_exec(take_terminal) };
+    io::stdout().flush()?;
+    Ok(command)
+}
+
+/// Makes the caller the leader of a session that owns the terminal on its standard input.
+fn take_terminal() -> io::Result<()> {
+    // SAFETY: takes nothing.
+    check(unsafe { libc::setsid() })?;
+    // SAFETY: the request takes an integer.
+    check(unsafe { libc::ioctl(0, libc::TIOCSCTTY, 0) })?;
+    Ok(())
+}
+
+fn check(result: libc::c_int) -> io::Result<libc::c_int> {
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
+}

@@ -1,0 +1,110 @@
+//! Making memory fail, or be reported, in the way the user has chosen.
+
+use std::{mem, process, ptr};
+
+use anyhow::{Result, bail};
+use clap::ValueEnum;
+use control::{Command, LINE, Notice, Policy};
+use programs::doorbell::Doorbell;
+use programs::einj::{Einj, Kind, LINE_MASK, Trigger};
+
+use crate::note;
+
+/// Who makes memory fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Method {
+    /// Firmware, asked through ACPI EINJ in debugfs
+    Einj,
+    /// The monitor, asked through its registers in /dev/mem
+    Doorbell,
+    /// The user, who is told the address and sends SIGUSR1 when it is done
+    Hand,
+}
+
+/// A [`Method`] that is there.
+pub(crate) enum Injector {
+    Einj(Einj),
+    Doorbell(Doorbell),
+    Hand,
+}
+
+impl Method {
+    pub(crate) fn name(self) -> String {
+        self.to_possible_value()
+            .map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+
+    /// Makes sure that the method can be used.
+    pub(crate) fn open(self) -> Result<Injector> {
+        Ok(match self {
+            Self::Einj => Injector::Einj(Einj::open()?),
+            Self::Doorbell => Injector::Doorbell(Doorbell::open()?),
+            Self::Hand => Injector::Hand,
+        })
+    }
+}
+
+impl Injector {
+    /// Makes the line at this physical address fail when it is read.
+    pub(crate) fn poison(&self, line: u64) -> Result<()> {
+        match self {
+            Self::Einj(einj) => einj.inject(Kind::Uncorrected, line, LINE_MASK, Trigger::Never),
+            Self::Doorbell(doorbell) => {
+                doorbell.run(Command::Poison, line, LINE, Policy::default().bits())?;
+                Ok(())
+            }
+            Self::Hand => wait_for_user(line),
+        }
+    }
+
+    /// Has a corrected error at this physical address reported.
+    pub(crate) fn report_corrected(&self, line: u64) -> Result<()> {
+        match self {
+            Self::Einj(einj) => einj.inject(Kind::Corrected, line, LINE_MASK, Trigger::Now),
+            Self::Doorbell(doorbell) => notify(doorbell, Notice::Corrected, line),
+            Self::Hand => wait_for_user(line),
+        }
+    }
+
+    /// Makes the line fail and has it reported, as if a patrol scrub had found it.
+    pub(crate) fn report_scrubbed(&self, line: u64) -> Result<()> {
+        match self {
+            Self::Einj(_) => bail!(
+                "EINJ does not say whether firmware scrubs memory; use --by doorbell or --by hand"
+            ),
+            Self::Doorbell(doorbell) => {
+                self.poison(line)?;
+                notify(doorbell, Notice::PatrolScrub, line)
+            }
+            Self::Hand => wait_for_user(line),
+        }
+    }
+}
+
+fn notify(doorbell: &Doorbell, notice: Notice, line: u64) -> Result<()> {
+    doorbell.run(Command::Notify, line, notice.raw(), 0)?;
+    Ok(())
+}
+
+/// Tells the user the address, and waits.
+fn wait_for_user(line: u64) -> Result<()> {
+    // SAFETY: all bits zero is a set, which is then emptied properly.
+    let mut signals: libc::sigset_t = unsafe { mem::zeroed() };
+    // SAFETY: a valid set of this function's own.
+    unsafe { libc::sigemptyset(&mut signals) };
+    // SAFETY: as above; the signal's number is valid.
+    unsafe { libc::sigaddset(&mut signals, libc::SIGUSR1) };
+    // Blocked before the user hears of it: a signal that comes early waits.
+    // SAFETY: the set is valid; the former mask is not asked for.
+    unsafe { libc::sigprocmask(libc::SIG_BLOCK, &signals, ptr::null_mut()) };
+    note(&format!(
+        "inject at {line:#x}, then: kill -USR1 {}",
+        process::id()
+    ));
+    let mut signal = 0;
+    // SAFETY: set and result are valid.
+    match unsafe { libc::sigwait(&signals, &mut signal) } {
+        0 => Ok(()),
+        error => bail!("cannot wait for SIGUSR1: error {error}"),
+    }
+}
