@@ -233,6 +233,24 @@ fn both(context: &mut Context) -> Verdict {
             outcome.pc(),
             address(mode, 3),
         );
+        // The page that the instruction itself is in, under its own address and under another.
+        let own = address(mode, 2 * PER_LINE);
+        for bad in [own, view.address(arena::CODE, 2 * LINE as usize)] {
+            let outcome = trial.with(0, bad).run();
+            context.holds(
+                outcome.data_abort().is_some() && outcome.far() == bad,
+                format_args!(
+                    "{mode:?}: a load from its own page at {bad:#x}: {}",
+                    outcome.esr()
+                ),
+            );
+            let line = context.claim().and_then(|report| report.line());
+            context.equal(
+                format_args!("{mode:?}: line that is reported"),
+                line,
+                Some(arena::physical(arena::CODE) + 2 * LINE),
+            );
+        }
     }
     Verdict::Done
 }

@@ -21,6 +21,7 @@ const fn case(name: &'static str, run: fn(&mut Context) -> Verdict) -> Case {
 pub(crate) const CASES: &[Case] = &[
     case("20 000 accesses stepped over at 20 kHz", steps),
     case("2 000 aborts at 20 kHz", aborts),
+    case("exclusives leave the masks alone", exclusives),
 ];
 
 const RATE: u64 = 20_000;
@@ -89,5 +90,32 @@ fn aborts(context: &mut Context) -> Verdict {
     timer::stop();
     let interrupts = timer::interrupts() - before;
     context.holds(interrupts > 0, format_args!("there were interrupts"));
+    Verdict::Done
+}
+
+/// An exclusive sequence runs through with interrupts masked; afterwards they are as they were.
+fn exclusives(context: &mut Context) -> Verdict {
+    const MASKS: u64 = 0b1111 << 6;
+    arena::write_u64(arena::SHARED, 0, VALUE);
+    doorbell::poison(arena::physical(arena::SHARED) + LINE, Policy::NO_RECORD);
+    for (mode, view) in [(Mode::El1h, View::Kernel), (Mode::El0, View::User)] {
+        for flip in [0, IRQ_MASKED] {
+            let trial = Trial::new(stub::EXCLUSIVE_ADD, mode)
+                .with(0, view.address(arena::SHARED, 0))
+                .with(1, 1)
+                .with(3, view.address(arena::SHARED, 2 * LINE as usize))
+                .flipping(flip);
+            let outcome = trial.run();
+            context.holds(
+                outcome.is_done(),
+                format_args!("{mode:?}: {}", outcome.esr()),
+            );
+            context.equal(
+                format_args!("{mode:?}: DAIF"),
+                outcome.pstate() & MASKS,
+                trial.pstate() & MASKS,
+            );
+        }
+    }
     Verdict::Done
 }
