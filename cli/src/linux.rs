@@ -36,7 +36,7 @@ const PROCESSORS: [&str; 4] = ["max", "neoverse-n1", "neoverse-v1", "cortex-a57"
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Boot this arm64 `Image` [default: Debian's kernel, fetched once]
+    /// Boot this arm64 `Image`, with EINJ built in [default: Debian's kernel, fetched once]
     #[arg(long, value_name = "IMAGE")]
     kernel: Option<PathBuf>,
     /// With this RAM disk [default: a shell and our test programs]
