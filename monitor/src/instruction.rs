@@ -56,8 +56,8 @@ pub struct Exclusive {
     pub pair: bool,
 }
 
-/// The most bytes of an SVE vector.
-const VECTOR: u64 = 256;
+/// The most bytes of an SVE vector: what [`reach`] takes every vector to have.
+pub const VECTOR: u64 = 256;
 
 // SYS, by op1, CRn, CRm, op2 and Rt.
 const DC_ZVA: Pattern = pattern("1101010100 0 01 011 0111 0100 001 .....");

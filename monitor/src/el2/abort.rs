@@ -6,7 +6,7 @@ use control::layout::{DOORBELL, EINJ, REGISTERS_LENGTH};
 use control::{LINE, PAGE};
 use monitor::access::lines_of;
 use monitor::exclusive;
-use monitor::instruction::{Class, classify, reach, store_range};
+use monitor::instruction::{Class, VECTOR, classify, reach, store_range};
 use monitor::walk::Purpose;
 use monitor::watch::Reach;
 use syndrome::{DataAbort, FaultKind, FaultStatus, InstructionAbort, Level};
@@ -134,7 +134,10 @@ fn access(
         _ if abort.far_not_precise() => Reach::Anywhere,
         // Not a load, whatever the syndrome calls it.
         _ if abort.is_cache_maintenance() => Reach::Nothing,
-        Some(word) => reach(word, &registers, frame.pstate),
+        Some(word) => match reach(word, &registers, frame.pstate) {
+            Reach::Within(length) => Reach::Within(length * cpu.has.vector() / VECTOR),
+            other => other,
+        },
         None => Reach::Anywhere,
     };
     let writes = match class {

@@ -3,6 +3,7 @@
 use core::cell::UnsafeCell;
 
 use control::MAX_CPUS;
+use monitor::instruction::VECTOR;
 use syndrome::Features;
 
 use super::registers::{mrs, msr, run};
@@ -45,6 +46,10 @@ pub(super) struct Has {
     pub(super) sctlr2: bool,
     /// `FEAT_TCR2`.
     pub(super) tcr2: bool,
+    /// `FEAT_SVE`.
+    pub(super) sve: bool,
+    /// `FEAT_SME`, whose streaming mode has vectors of another length.
+    pub(super) sme: bool,
 }
 
 struct Slot(UnsafeCell<Option<Cpu>>);
@@ -82,6 +87,18 @@ impl Cpu {
     }
 }
 
+impl Has {
+    /// The most bytes that a vector of the guest can have now.
+    pub(super) fn vector(&self) -> u64 {
+        if self.sve && !self.sme {
+            // ZCR_EL1.LEN, in quadwords less one. The CPU may round it down.
+            16 * ((mrs!("S3_0_C1_C2_0") & 0xf) + 1)
+        } else {
+            VECTOR
+        }
+    }
+}
+
 fn field(register: u64, shift: u32) -> u64 {
     register >> shift & 0xf
 }
@@ -109,6 +126,8 @@ impl Has {
             breakpoints: field(dfr0, 12) as usize + 1,
             sctlr2: field(mmfr3, 4) != 0,
             tcr2: field(mmfr3, 0) != 0,
+            sve: field(pfr0, 32) != 0,
+            sme: field(pfr1, 24) != 0,
         }
     }
 }

@@ -202,11 +202,19 @@ pub(super) fn set_serror(error_type: AsyncErrorType) {
 
 /// An instruction may or may not load from a bad line of the page, and there are too few watchpoints to
 /// find out. It must not, so it is aborted.
+///
+/// It is known to load from `far`. If what it loads is without holes, the first bad line from there on is
+/// the one that it meets.
 pub(super) fn ambiguous(cpu: &mut Cpu, frame: &mut Frame, page: u64, far: u64) {
-    mailbox::count(cpu.index, Counter::Ambiguous);
-    match poison::SET.next(page) {
-        Some(line) if line < page + PAGE => load(cpu, frame, Consumption::load(line, far)),
-        _ => cpu.abandon_step(frame),
+    let in_page = |line: &u64| (page..page + PAGE).contains(line);
+    let from_there = poison::SET.next(page + far % PAGE).filter(in_page);
+    match from_there.or_else(|| poison::SET.next(page).filter(in_page)) {
+        Some(line) => {
+            mailbox::count(cpu.index, Counter::Ambiguous);
+            let start = (far & !(PAGE - 1)) + line % PAGE;
+            load(cpu, frame, Consumption::load(line, start.max(far)));
+        }
+        None => cpu.abandon_step(frame),
     }
 }
 

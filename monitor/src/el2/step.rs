@@ -15,7 +15,7 @@ use monitor::access::{pieces, within_page};
 use monitor::exclusive::RunThrough;
 use monitor::instruction::{Mops, MopsValues};
 use monitor::walk::Purpose;
-use monitor::watch::{MAX_PAGES, Plan, PoisonedPage, Reach, Watchpoint, plan};
+use monitor::watch::{MAX_PAGES, Plan, PoisonedPage, Reach, Verdict, Watchpoint, plan};
 
 use super::cpu::{Cpu, HCR_VSE};
 use super::debug::Borrowed;
@@ -334,8 +334,14 @@ impl Cpu {
             (watchpoint.address ^ address) & UNTAGGED < 1 << watchpoint.size
         };
         if !plan.watchpoints().iter().any(covers) {
-            Watched::Guests
-        } else if self.guard(plan.refine(address)) {
+            return Watched::Guests;
+        }
+        let guarded = match plan.after_hit(address) {
+            // It has been made good meanwhile.
+            Verdict::Poisoned => self.arm(),
+            Verdict::Clean => self.guard(plan.refine(address)),
+        };
+        if guarded {
             Watched::Again
         } else {
             Watched::Ambiguous(open.page + address % PAGE)
