@@ -81,7 +81,7 @@ pub(crate) extern "C" fn secondary(number: u64) -> ! {
     loop {
         let work = WORK[number as usize].load(Ordering::Acquire);
         if work.is_null() {
-            registers::wait_for_event();
+            gic::sleep();
             continue;
         }
         // SAFETY: only `give` stores there, and it stores a `Work`.
@@ -95,7 +95,7 @@ pub(crate) extern "C" fn secondary(number: u64) -> ! {
 pub(crate) fn give(cpu: usize, work: Work, argument: u64) {
     ARGUMENT[cpu].store(argument, Ordering::Relaxed);
     WORK[cpu].store(work as *mut (), Ordering::Release);
-    registers::send_event();
+    gic::wake(cpu);
 }
 
 /// Whether another CPU has done its work.

@@ -22,6 +22,9 @@ const IPRIORITYR: u64 = 0x0400;
 const ICFGR: u64 = 0x0c00;
 const IROUTER: u64 = 0x6000;
 
+/// A software interrupt that wakes a CPU, and does nothing else.
+const WAKE: u32 = 0;
+
 static NOTIFICATIONS: AtomicU64 = AtomicU64::new(0);
 
 fn read(address: u64) -> u32 {
@@ -67,7 +70,8 @@ pub(crate) fn init_cpu() {
     let private = redistributor + SGI_FRAME;
     write(private + IGROUPR, u32::MAX);
     write(private + IPRIORITYR + 24, 0x8080_8080);
-    write(private + ISENABLER, 1 << timer::INTID);
+    write(private + IPRIORITYR, 0x8080_8080);
+    write(private + ISENABLER, 1 << timer::INTID | 1 << WAKE);
     // ICC_SRE_EL1, ICC_PMR_EL1, ICC_IGRPEN1_EL1.
     registers::write!("s3_0_c12_c12_5", 7);
     registers::write!("s3_0_c4_c6_0", 0xff);
@@ -79,6 +83,7 @@ pub(crate) fn handle() {
     // ICC_IAR1_EL1.
     let intid = registers::read!("s3_0_c12_c12_0") as u32;
     match intid {
+        WAKE => {}
         timer::INTID => timer::handle(),
         NOTIFY_INTID => {
             NOTIFICATIONS.fetch_add(1, Ordering::Relaxed);
@@ -94,6 +99,20 @@ pub(crate) fn handle() {
     }
     // ICC_EOIR1_EL1.
     registers::write!("s3_0_c12_c12_1", u64::from(intid));
+}
+
+/// Wakes another CPU, one of the first 16.
+pub(crate) fn wake(cpu: usize) {
+    registers::barrier();
+    // ICC_SGI1R_EL1: the interrupt, and a list of targets by the lowest affinity.
+    registers::write!("s3_0_c12_c11_5", u64::from(WAKE) << 24 | 1 << cpu);
+}
+
+/// Sleeps until an interrupt comes, and takes it.
+pub(crate) fn sleep() {
+    // SAFETY: a hint. A pending interrupt ends it, masked or not.
+    unsafe { core::arch::asm!("dsb sy", "wfi", options(nostack)) }
+    poll();
 }
 
 /// How many notification interrupts have come.

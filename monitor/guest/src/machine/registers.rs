@@ -33,15 +33,3 @@ pub(crate) fn barrier() {
     // SAFETY: a barrier.
     unsafe { core::arch::asm!("dsb sy", "isb", options(nostack)) }
 }
-
-/// Waits for an event of another CPU, or for nothing.
-pub(crate) fn wait_for_event() {
-    // SAFETY: a hint.
-    unsafe { core::arch::asm!("wfe", options(nostack)) }
-}
-
-/// Wakes CPUs that wait for an event.
-pub(crate) fn send_event() {
-    // SAFETY: a hint, after a barrier.
-    unsafe { core::arch::asm!("dsb ish", "sev", options(nostack)) }
-}
