@@ -1,6 +1,6 @@
 //! Stores to poison: they do not abort, and only a whole line overwritten makes it good.
 
-use control::{LINE, Policy};
+use control::{LINE, PAGE, Policy};
 
 use super::context::{Case, Context, Verdict};
 use crate::machine::arena::{self, View};
@@ -23,6 +23,7 @@ pub(crate) const CASES: &[Case] = &[
     case("overwriting part of a line leaves it poisoned", part),
     case("overwriting a whole line makes it good", whole),
     case("a line made permanent stays poisoned", permanent),
+    case("a store that aborts elsewhere overwrites nothing", aborted),
 ];
 
 /// A way to overwrite 128 bytes, or 64.
@@ -160,5 +161,38 @@ fn permanent(context: &mut Context) -> Verdict {
             format_args!("a command does clear"),
         );
     }
+    Verdict::Done
+}
+
+/// A store of the last 16 bytes of a line and of 16 bytes of the next page, which is not mapped.
+fn aborted(context: &mut Context) -> Verdict {
+    let page = arena::PAGES - 1;
+    let last = PAGE - LINE;
+    let bad = arena::physical(page) + last;
+    doorbell::poison(bad, Policy::NO_RECORD);
+    let store = |stub, offset: u64, bytes| {
+        Trial::new(stub, Mode::El1h)
+            .with(0, View::Kernel.address(page, 0) + offset)
+            .with(3, View::Kernel.address(arena::BUFFER, 0))
+            .with(4, bytes)
+            .run()
+    };
+    let first = store(stub::STORE_LOOP, last, 48);
+    context.holds(first.is_done(), format_args!("48 bytes are stored"));
+    let aborted = store(stub::FOUR_STP_Q, PAGE - 16, 0);
+    context.holds(
+        aborted.data_abort().is_some(),
+        format_args!("the store beyond the page aborts: {}", aborted.esr()),
+    );
+    context.holds(
+        doorbell::is_poisoned(bad),
+        format_args!("the line is still poisoned"),
+    );
+    let rest = store(stub::STORE_LOOP, PAGE - 16, 16);
+    context.holds(rest.is_done(), format_args!("the rest is stored"));
+    context.holds(
+        !doorbell::is_poisoned(bad),
+        format_args!("then the line is good"),
+    );
     Verdict::Done
 }
