@@ -9,6 +9,7 @@
 //! | `step`, `debug` | runs one instruction with the page open and bad lines guarded |
 //! | `hit` | hands the guest its abort, with the record in place |
 //! | `poison` | what is poisoned, and the commands that change it |
+//! | `tlb` | the maintenance of a guest's only CPU |
 //! | `devices`, `mailbox`, `service`, `gic`, `summon` | who gives commands, and who is told |
 
 mod abort;
@@ -28,6 +29,7 @@ mod service;
 mod stage2;
 mod step;
 mod summon;
+mod tlb;
 mod trap;
 mod uart;
 mod vectors;

@@ -9,6 +9,7 @@ use syndrome::Features;
 use super::registers::{mrs, msr, run};
 use super::stage2::View;
 use super::step::Step;
+use super::tlb;
 
 /// Bytes of each CPU's stack.
 pub(super) const STACK: usize = 0x8000;
@@ -65,6 +66,7 @@ impl Cpu {
         let has = Has::read();
         set_up(&has);
         view.activate();
+        tlb::prepare();
         let cpu = Self {
             index,
             view,

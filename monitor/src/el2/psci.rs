@@ -9,8 +9,8 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use control::MAX_CPUS;
 use spin::Mutex;
 
-use super::stage2;
 use super::vectors::Frame;
+use super::{stage2, tlb};
 
 const CPU_ON_32: u32 = 0x8400_0003;
 const CPU_ON_64: u32 = 0xc400_0003;
@@ -80,6 +80,7 @@ fn cpu_on(affinity: u64, pc: u64, argument: u64) -> i64 {
         ON => return ALREADY_ON,
         _ => return ON_PENDING,
     }
+    tlb::share();
     ENTRIES[index].pc.store(pc, Ordering::Relaxed);
     ENTRIES[index].argument.store(argument, Ordering::Release);
     start(index)

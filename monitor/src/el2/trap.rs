@@ -7,7 +7,7 @@ use super::hit::{self, Consumption};
 use super::registers::{mrs, msr};
 use super::step::Watched;
 use super::vectors::Frame;
-use super::{abort, cpu, debug, mailbox, psci, summon, uart};
+use super::{abort, cpu, debug, mailbox, psci, summon, tlb, uart};
 
 /// A synchronous exception from the guest.
 pub(super) extern "C" fn synchronous(frame: &mut Frame) {
@@ -36,6 +36,10 @@ pub(super) extern "C" fn synchronous(frame: &mut Frame) {
         Syndrome::SystemRegister(trap) => {
             cpu.abandon_step(frame);
             let target = trap.target();
+            if tlb::is_maintenance(target) {
+                tlb::maintain(frame, trap.register(), target);
+                return frame.skip_instruction();
+            }
             let access = debug::RegisterAccess {
                 op1: target.op1,
                 crn: target.crn,
