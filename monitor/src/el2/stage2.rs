@@ -5,6 +5,11 @@
 //! own, with the same VMID: a page with poison is invalid in all of them, and the CPU that steps
 //! over an access makes it valid in its own, for that instruction. Tables are never freed.
 //!
+//! RAM is mapped by 4 KiB pages from the start, with level 3 tables that all CPUs share until one of
+//! their pages is poisoned. Under larger blocks QEMU takes every page that the guest maps for a large
+//! one, and flushes its whole TLB whenever the guest flushes an address: a Linux that boots does so
+//! tens of thousands of times.
+//!
 //! Layouts: Arm ARM (DDI 0487), D8.3 "Translation table descriptor formats", stage 2, 4 KiB
 //! granule, 40-bit addresses: two concatenated tables at level 1.
 
@@ -20,6 +25,13 @@ use super::registers::{msr, run, run_with};
 /// `VTCR_EL2`: T0SZ 24 (40 bits), start at level 1, write-back walks, inner shareable, 4 KiB
 /// granule, 40-bit output, RES1 bit 31.
 pub(super) const VTCR: u64 = 1 << 31 | 2 << 16 | 3 << 12 | 1 << 10 | 1 << 8 | 1 << 6 | 24;
+
+/// A bit that the MMU ignores: the table belongs to all CPUs, and maps what is there.
+const SHARED: u64 = 1 << 56;
+
+/// How much RAM is mapped by pages from the start: 2 MiB of tables for each GiB. What is beyond
+/// is mapped by blocks.
+const BY_PAGES: u64 = 4 << 30;
 
 /// End of the address space that stage 2 maps.
 const END: u64 = 1 << 40;
@@ -82,6 +94,12 @@ pub(super) fn make(
         reserved_end,
         window,
     });
+    let by_pages = places.ram.start..places.ram.end.min(places.ram.start + BY_PAGES);
+    let shared = allocate(by_pages.clone().step_by(1 << 21).count() as u64)?;
+    for page in pages(by_pages.clone()) {
+        let entry = page | MEMORY | READ_WRITE | TABLE | VALID;
+        entry_at(shared, (page - by_pages.start) / PAGE).store(entry, Ordering::Relaxed);
+    }
     for root in &ROOTS[..cpus] {
         let table = allocate(2)?;
         root.store(table, Ordering::Release);
@@ -96,6 +114,11 @@ pub(super) fn make(
         for page in pages(FIRMWARE..FIRMWARE + FIRMWARE_LENGTH) {
             let entry = (places.window + (page - FIRMWARE)) | MEMORY | READ_WRITE | TABLE | VALID;
             view.reach(page, 3)?.store(entry, Ordering::Relaxed);
+        }
+        for (number, block) in by_pages.clone().step_by(1 << 21).enumerate() {
+            let table = shared + number as u64 * PAGE;
+            let entry = table | SHARED | TABLE | VALID;
+            view.reach(block, 2)?.store(entry, Ordering::Relaxed);
         }
         let mut block = places.ram.end;
         while block < places.reserved_end {
@@ -191,11 +214,15 @@ impl View {
         (0..END >> 30).map(move |index| self.root_entry(index << 30))
     }
 
-    /// The entry for a 4 KiB page, if the tables reach that far.
+    /// The entry for a 4 KiB page, if this CPU has one of its own.
     fn leaf(self, page: u64) -> Option<&'static AtomicU64> {
         let mut entry = self.root_entry(page);
         for level in 2..=3 {
-            entry = next(entry.load(Ordering::Relaxed), page, level)?;
+            let value = entry.load(Ordering::Relaxed);
+            if value & SHARED != 0 {
+                return None;
+            }
+            entry = next(value, page, level)?;
         }
         Some(entry)
     }
@@ -211,9 +238,13 @@ impl View {
         for below in 2..=level {
             let value = entry.load(Ordering::Relaxed);
             entry = match next(value, address, below) {
-                Some(entry) => entry,
-                None => {
-                    let table = split(value, below)?;
+                Some(entry) if value & SHARED == 0 => entry,
+                _ => {
+                    let table = if value & SHARED != 0 {
+                        copy(value & ADDRESS)?
+                    } else {
+                        split(value, below)?
+                    };
                     // Break before make: a CPU that faults meanwhile finds no poison, and repeats.
                     if value & VALID != 0 {
                         entry.store(0, Ordering::Relaxed);
@@ -259,10 +290,20 @@ fn split(block: u64, level: u32) -> Result<u64, NoRoom> {
     Ok(table)
 }
 
+/// A table with the same entries.
+fn copy(table: u64) -> Result<u64, NoRoom> {
+    let own = allocate(1)?;
+    for index in 0..512 {
+        let entry = entry_at(table, index).load(Ordering::Relaxed);
+        entry_at(own, index).store(entry, Ordering::Relaxed);
+    }
+    Ok(own)
+}
+
 fn allocate(pages: u64) -> Result<u64, NoRoom> {
     let mut free = FREE.lock();
     // Concatenated tables are aligned to their size together.
-    let start = free.start.next_multiple_of(pages * PAGE);
+    let start = free.start.next_multiple_of(pages.min(2) * PAGE);
     let end = start + pages * PAGE;
     if end > free.end {
         return Err(NoRoom);
