@@ -38,7 +38,7 @@ const BRANCH: Pattern = pattern(".00101 ..........................");
 const BRANCH_CONDITIONAL: Pattern = pattern("0101010 0 ................... . ....");
 const COMPARE_AND_BRANCH: Pattern = pattern(".011010 . ................... .....");
 const TEST_AND_BRANCH: Pattern = pattern(".011011 . ..... .............. .....");
-/// CB<cc>, CBB<cc>, CBH<cc> (`FEAT_CMPBR`).
+/// `CB<cc>`, `CBB<cc>`, `CBH<cc>` (`FEAT_CMPBR`).
 const COMPARE_REGISTERS_AND_BRANCH: Pattern = pattern(".1110100 ... ..... .. ......... .....");
 const COMPARE_IMMEDIATE_AND_BRANCH: Pattern = pattern(".1110101 ... ...... . ......... .....");
 const EXCEPTION: Pattern = pattern("11010100 ........................");

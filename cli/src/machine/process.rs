@@ -27,6 +27,8 @@ pub(super) struct Process {
     status: OnceCell<Option<ExitStatus>>,
     /// What it wrote to standard error.
     words: Arc<Mutex<String>>,
+    /// Ends when there is no more of it.
+    words_end: Receiver<()>,
 }
 
 /// A process with the pipes of its standard input and output.
@@ -76,13 +78,15 @@ impl Process {
         let (Some(input), Some(output), Some(errors)) = pipes else {
             unreachable!("all three are piped");
         };
+        let (words, words_end) = collect_words(errors);
         Ok(Started {
             process: Self {
                 pid,
                 is_collected,
                 exit,
                 status: OnceCell::new(),
-                words: collect_words(errors),
+                words,
+                words_end,
             },
             input,
             output,
@@ -107,8 +111,12 @@ impl Process {
         self.status.get().copied()
     }
 
-    /// What it has written to standard error so far, on one line.
+    /// What it has written to standard error so far, on one line: all of it, if it has ended.
     pub(super) fn words(&self) -> String {
+        if self.status.get().is_some() {
+            // At most for a while: a child of its own might have the pipe, and live on.
+            let _ = self.words_end.recv_timeout(LAST_WORDS);
+        }
         lock(&self.words)
             .lines()
             .map(str::trim)
@@ -150,16 +158,21 @@ fn collect(child: &mut Child, pid: Pid, is_collected: &Mutex<bool>) -> Option<Ex
     child.wait().ok()
 }
 
-fn collect_words(mut errors: impl Read + Send + 'static) -> Arc<Mutex<String>> {
+/// How long to wait for the rest of what an ended process wrote.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+fn collect_words(mut errors: impl Read + Send + 'static) -> (Arc<Mutex<String>>, Receiver<()>) {
     let words = Arc::new(Mutex::new(String::new()));
     let shared = Arc::clone(&words);
+    let (until_here, end) = mpsc::channel();
     thread::spawn(move || {
+        let _until_here = until_here;
         let mut buffer = [0; 4096];
         while let Ok(length @ 1..) = errors.read(&mut buffer) {
             lock(&shared).push_str(&String::from_utf8_lossy(&buffer[..length]));
         }
     });
-    words
+    (words, end)
 }
 
 #[cfg(test)]
