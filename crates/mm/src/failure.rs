@@ -2,7 +2,7 @@
 
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use spin::Mutex;
+use spin::{Mutex, MutexGuard};
 
 use crate::memory::Space;
 use crate::rmap::Mapper;
@@ -138,6 +138,13 @@ impl Failures {
     }
 }
 
+impl Failures {
+    /// Keeps errors, and whatever else moves pages away from their users, one at a time.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, ()> {
+        self.one.lock()
+    }
+}
+
 impl<M: Machine> Memory<M> {
     /// Deals with an uncorrectable error in a frame. When it returns, nobody can map the frame or
     /// reach it by a translation; and it is never handed out again.
@@ -150,7 +157,7 @@ impl<M: Machine> Memory<M> {
     /// `ENXIO`: the frame is not ours. `EHWPOISON`: it was known to be poisoned, and is dealt
     /// with; a consumer may repeat its access, which then faults.
     pub fn memory_failure(&self, pfn: Pfn, context: Context) -> Result<Report, Errno> {
-        let _one = self.failures.one.lock();
+        let _one = self.failures.lock();
         if !context.simulated {
             self.failures.real.store(true, Ordering::Relaxed);
         }
@@ -286,7 +293,7 @@ impl<M: Machine> Memory<M> {
     /// nobody can tell the two apart any more. `EBUSY`: someone still holds the frame. `EINVAL`:
     /// it is not poisoned.
     pub fn unpoison(&self, pfn: Pfn) -> Result<(), Errno> {
-        let _one = self.failures.one.lock();
+        let _one = self.failures.lock();
         let mut frame = self.frames.find(pfn).ok_or(Errno::ENXIO)?;
         if self.failures.real.load(Ordering::Relaxed) {
             return Err(Errno::EOPNOTSUPP);

@@ -8,7 +8,7 @@
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use spin::Mutex;
+use spin::{Mutex, MutexGuard};
 
 use crate::fault::{Need, Stop};
 use crate::map::OrderedMap;
@@ -81,20 +81,24 @@ impl File {
         self.users.fetch_sub(1, Ordering::AcqRel) == 1
     }
 
-    /// The frame of a slot.
-    pub(crate) fn frame_at(&self, index: u32) -> Option<Pfn> {
-        match self.cache.lock().slots.get(index) {
-            Some(Slot::Filled(frame)) => Some(frame.pfn()),
+    /// The slot that holds frame `pfn`, with the cache locked.
+    pub(crate) fn slot(&self, index: u32, pfn: Pfn) -> Option<FilledSlot<'_>> {
+        let mut cache = self.cache.lock();
+        match cache.slots.get_mut(index) {
+            Some(Slot::Filled(frame)) if frame.pfn() == pfn => Some(FilledSlot { cache, index }),
             _ => None,
         }
     }
 
-    /// Puts `fresh` in the place of the frame that a slot holds.
-    pub(crate) fn replace(&self, index: u32, old: Pfn, fresh: UserFrame) -> Result<UserFrame, UserFrame> {
-        match self.cache.lock().slots.get_mut(index) {
-            Some(Slot::Filled(frame)) if frame.pfn() == old => Ok(core::mem::replace(frame, fresh)),
-            _ => Err(fresh),
-        }
+    /// The frames in the cache, with their slots.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn frames(&self) -> alloc::vec::Vec<(u32, Pfn)> {
+        let cache = self.cache.lock();
+        let filled = cache.slots.iter().filter_map(|(index, slot)| match slot {
+            Slot::Filled(frame) => Some((index, frame.pfn())),
+            Slot::Filling | Slot::Lost => None,
+        });
+        filled.collect()
     }
 
     /// Takes a failed page out of the cache, and remembers if that lost something.
@@ -114,6 +118,22 @@ impl File {
         match old {
             Slot::Filled(frame) => Some(frame),
             Slot::Filling | Slot::Lost => None,
+        }
+    }
+}
+
+/// A slot that holds a frame, in a cache that is locked.
+pub(crate) struct FilledSlot<'a> {
+    cache: MutexGuard<'a, Cache>,
+    index: u32,
+}
+
+impl FilledSlot<'_> {
+    /// Puts `fresh` in the place of the frame.
+    pub(crate) fn replace(&mut self, fresh: UserFrame) -> UserFrame {
+        match self.cache.slots.get_mut(self.index) {
+            Some(Slot::Filled(frame)) => core::mem::replace(frame, fresh),
+            _ => fresh,
         }
     }
 }

@@ -5,8 +5,8 @@ use crate::rmap::Mapper;
 use crate::table::Stale;
 use crate::vma::{Sharing, Vma};
 use crate::{
-    AddressSpace, Entry, Errno, FrameState, Machine, Memory, OnFork, PageRange, SpaceId,
-    VirtualPage,
+    AddressSpace, Entry, Errno, FrameState, Machine, Memory, OnFork, PageRange, Pfn,
+    Protection, SpaceId, VirtualPage,
 };
 
 impl<M: Machine> Memory<M> {
@@ -16,6 +16,16 @@ impl<M: Machine> Memory<M> {
     ///
     /// `ENOMEM`; there is no child, and the parent keeps all it had.
     pub fn fork(&self, parent: &AddressSpace) -> Result<AddressSpace, Errno> {
+        loop {
+            match self.try_fork(parent) {
+                Err(Errno::EBUSY) => core::hint::spin_loop(),
+                result => return result,
+            }
+        }
+    }
+
+    /// A fork that gives up with `EBUSY` when it meets a page that is being moved.
+    fn try_fork(&self, parent: &AddressSpace) -> Result<AddressSpace, Errno> {
         let child = self.create()?;
         let result = {
             // The child is younger, and spaces are locked in order of age.
@@ -85,16 +95,14 @@ impl<M: Machine> Memory<M> {
                 }
                 Entry::Page(pfn, protection) => {
                     let shared = protection.read_only();
-                    if !self.share_frame(child_id, child, page, Entry::Page(pfn, shared))? {
+                    if !self.share_frame(child_id, child, page, pfn, shared)? {
                         continue;
                     }
                     if let Some(more) = parent.table.protect(&self.machine, page, shared) {
                         *stale = Some(more.and(stale.take()));
                     }
                 }
-                Entry::Migration(_) => {
-                    self.share_frame(child_id, child, page, entry)?;
-                }
+                Entry::Migration(_) => return Err(Errno::EBUSY),
             }
         }
         Ok(())
@@ -106,9 +114,9 @@ impl<M: Machine> Memory<M> {
         child_id: SpaceId,
         child: &Inner,
         page: VirtualPage,
-        entry: Entry,
+        pfn: Pfn,
+        protection: Protection,
     ) -> Result<bool, Errno> {
-        let (Entry::Page(pfn, _) | Entry::Migration(pfn)) = entry else { return Ok(false) };
         if self.frames.lock_known(pfn).state != FrameState::Anonymous {
             return Ok(false);
         }
@@ -121,12 +129,13 @@ impl<M: Machine> Memory<M> {
             child.table.mark(&self.machine, page, Entry::HwPoison(pfn));
             return Ok(false);
         }
-        // A move that started meanwhile waits for the parent's lock, and finds the child's
-        // mapping after it: the child's name is the greater one.
+        if frame.migrating {
+            return Err(Errno::EBUSY);
+        }
         frame.mappers.insert(permit, Mapper::new(child_id, page))?;
         frame.references += 1;
         drop(frame);
-        child.table.mark(&self.machine, page, entry);
+        child.table.mark(&self.machine, page, Entry::Page(pfn, protection));
         Ok(true)
     }
 }

@@ -191,6 +191,7 @@ impl Frames {
         Ok(Self { first, frames, buddy: Mutex::new(buddy), corrupted: AtomicU64::new(0) })
     }
 
+    #[cfg(any(test, feature = "sim"))]
     pub(crate) fn all(&self) -> impl Iterator<Item = Pfn> {
         (0..self.frames.len() as u64).map(|index| Pfn(self.first + index))
     }
@@ -199,6 +200,7 @@ impl Frames {
         self.buddy.lock().free_frames()
     }
 
+    #[cfg(any(test, feature = "sim"))]
     pub(crate) fn is_in_allocator(&self, pfn: Pfn) -> bool {
         self.index(pfn).is_some_and(|index| self.buddy.lock().order_of(index).is_some())
     }

@@ -56,6 +56,8 @@ mod address;
 mod bitmap;
 mod buddy;
 mod calls;
+#[cfg(any(test, feature = "sim"))]
+mod check;
 mod entry;
 mod errno;
 mod failure;
@@ -66,6 +68,7 @@ mod frame;
 mod machine;
 mod map;
 mod memory;
+mod migrate;
 mod rmap;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
@@ -79,6 +82,8 @@ pub use address::{
 pub use buddy::MAX_ORDER;
 pub use calls::{Advice, Placement, Source};
 pub use entry::{Access, Entry, Protection};
+#[cfg(any(test, feature = "sim"))]
+pub use check::Violation;
 pub use errno::Errno;
 pub use failure::{Action, Consumer, Context, PageType, Report, Statistics, Victim};
 pub use fault::{BusCode, Outcome, SegvCode, Sigbus};

@@ -131,7 +131,7 @@ pub trait Machine {
 
 /// Proof that the machine admitted a heap allocation: nothing in this crate grows without one.
 #[derive(Debug)]
-pub struct Permit(());
+pub(crate) struct Permit(());
 
 impl Permit {
     /// Asks for one.

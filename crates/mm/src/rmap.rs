@@ -88,6 +88,29 @@ impl Mappers {
         Ok(())
     }
 
+    /// Makes room for `count` in all, in a set that is empty.
+    pub(crate) fn reserve(&mut self, _permit: Permit, count: usize) -> Result<(), Errno> {
+        debug_assert!(self.is_empty());
+        if count > 1 {
+            let mut mappers = Vec::new();
+            mappers.try_reserve(count).map_err(|_| Errno::ENOMEM)?;
+            *self = Self::Many(mappers);
+        }
+        Ok(())
+    }
+
+    /// Adds one for which there is room.
+    pub(crate) fn insert_reserved(&mut self, mapper: Mapper) {
+        match self {
+            Self::None => *self = Self::One(mapper),
+            Self::One(_) => debug_assert!(false, "there is no room"),
+            Self::Many(mappers) => {
+                debug_assert!(mappers.len() < mappers.capacity());
+                mappers.insert(mappers.partition_point(|other| *other < mapper), mapper);
+            }
+        }
+    }
+
     /// Removes one that is there.
     pub(crate) fn remove(&mut self, mapper: Mapper) {
         debug_assert!(self.contains(mapper));
