@@ -72,11 +72,17 @@ impl PageRange {
 
     /// One page. `page` must lie in user space.
     pub(crate) const fn single(page: VirtualPage) -> Self {
-        Self { start: page, end: page.next() }
+        Self {
+            start: page,
+            end: page.next(),
+        }
     }
 
     /// All of user space.
-    pub const ALL: Self = Self { start: VirtualPage(0), end: VirtualPage(PAGES_END) };
+    pub const ALL: Self = Self {
+        start: VirtualPage(0),
+        end: VirtualPage(PAGES_END),
+    };
 
     /// The pages that hold `length` bytes from `start`, with the length rounded up to pages.
     ///
@@ -120,6 +126,9 @@ impl PageRange {
 
     /// The smallest range that holds both.
     pub(crate) fn hull(self, other: Self) -> Self {
-        Self { start: self.start.min(other.start), end: self.end.max(other.end) }
+        Self {
+            start: self.start.min(other.start),
+            end: self.end.max(other.end),
+        }
     }
 }

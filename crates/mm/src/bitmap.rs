@@ -30,7 +30,9 @@ impl Bitmap {
     }
 
     pub(crate) fn contains(&self, member: usize) -> bool {
-        self.levels[0].get(member / 64).is_some_and(|word| word >> (member % 64) & 1 == 1)
+        self.levels[0]
+            .get(member / 64)
+            .is_some_and(|word| word >> (member % 64) & 1 == 1)
     }
 
     pub(crate) fn insert(&mut self, mut member: usize) {

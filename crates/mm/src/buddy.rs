@@ -23,11 +23,17 @@ impl Buddy {
     /// An allocator for `frames` frames, none of them free.
     pub(crate) fn new(frames: usize) -> Result<Self, Errno> {
         let mut orders = Vec::new();
-        orders.try_reserve_exact(MAX_ORDER + 1).map_err(|_| Errno::ENOMEM)?;
+        orders
+            .try_reserve_exact(MAX_ORDER + 1)
+            .map_err(|_| Errno::ENOMEM)?;
         for order in 0..=MAX_ORDER {
             orders.push(Bitmap::new((frames >> order) + 1)?);
         }
-        Ok(Self { orders, frames, free: 0 })
+        Ok(Self {
+            orders,
+            frames,
+            free: 0,
+        })
     }
 
     /// How many frames are free.
@@ -51,7 +57,10 @@ impl Buddy {
     /// Gives back a block, which must not be free.
     pub(crate) fn release(&mut self, frame: usize, order: usize) {
         debug_assert!(frame + (1 << order) <= self.frames && frame.is_multiple_of(1 << order));
-        debug_assert!(self.order_of(frame).is_none(), "frame {frame} is free already");
+        debug_assert!(
+            self.order_of(frame).is_none(),
+            "frame {frame} is free already"
+        );
         self.free += 1 << order;
         let mut block = frame >> order;
         let mut order = order;
@@ -70,7 +79,9 @@ impl Buddy {
 
     /// Takes exactly `frame`; the rest of its block stays free. Returns whether it was free.
     pub(crate) fn take(&mut self, frame: usize) -> bool {
-        let Some(from) = self.order_of(frame) else { return false };
+        let Some(from) = self.order_of(frame) else {
+            return false;
+        };
         self.orders[from].remove(frame >> from);
         for half in 0..from {
             self.orders[half].insert((frame >> half) ^ 1);

@@ -70,10 +70,21 @@ impl<M: Machine> Memory<M> {
         let backing = self.backing(sharing, source, pages.pages())?;
         let file = backing.file().cloned();
         let mut inner = space.0.inner.lock();
-        let result = self.place(space, &mut inner, placement, pages).and_then(|pages| {
-            let area = Vma { pages, protection, sharing, backing, on_fork: OnFork::Inherit };
-            inner.vmas.insert(permit, area).map(|()| pages.start().address())
-        });
+        let result = self
+            .place(space, &mut inner, placement, pages)
+            .and_then(|pages| {
+                let area = Vma {
+                    pages,
+                    protection,
+                    sharing,
+                    backing,
+                    on_fork: OnFork::Inherit,
+                };
+                inner
+                    .vmas
+                    .insert(permit, area)
+                    .map(|()| pages.start().address())
+            });
         drop(inner);
         if let (Err(_), Some(file)) = (result, file) {
             self.close(file);
@@ -185,7 +196,9 @@ impl<M: Machine> Memory<M> {
         let mut all: Option<Stale> = None;
         let mut rest = Some(pages);
         while let Some(range) = rest {
-            let Some((page, entry)) = inner.table.next(&self.machine, range) else { break };
+            let Some((page, entry)) = inner.table.next(&self.machine, range) else {
+                break;
+            };
             if let Entry::Page(_, now) = entry
                 && let Some(stale) = inner.table.protect(&self.machine, page, change(now))
             {
@@ -230,8 +243,11 @@ impl<M: Machine> Memory<M> {
             }
             Advice::PopulateRead | Advice::PopulateWrite => {
                 drop(inner);
-                let access =
-                    if advice == Advice::PopulateRead { Access::Load } else { Access::Store };
+                let access = if advice == Advice::PopulateRead {
+                    Access::Load
+                } else {
+                    Access::Store
+                };
                 return self.populate(space, pages, access);
             }
         }

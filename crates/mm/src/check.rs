@@ -66,12 +66,19 @@ impl<M: Machine> Memory<M> {
 
     fn check_spaces(&self) -> Result<BTreeMap<Pfn, Vec<Mapper>>, Violation> {
         let mut mapped: BTreeMap<Pfn, Vec<Mapper>> = BTreeMap::new();
-        let spaces: Vec<_> = self.spaces.lock().iter().map(|(_, space)| space.clone()).collect();
+        let spaces: Vec<_> = self
+            .spaces
+            .lock()
+            .iter()
+            .map(|(_, space)| space.clone())
+            .collect();
         for space in spaces {
             let inner = space.inner.lock();
             let mut rest = Some(PageRange::ALL);
             while let Some(range) = rest {
-                let Some((page, entry)) = inner.table.next(&self.machine, range) else { break };
+                let Some((page, entry)) = inner.table.next(&self.machine, range) else {
+                    break;
+                };
                 rest = PageRange::new(page.next(), range.end());
                 let (Entry::Page(pfn, _) | Entry::HwPoison(pfn) | Entry::Migration(pfn)) = entry
                 else {
@@ -91,7 +98,10 @@ impl<M: Machine> Memory<M> {
                     }
                 }
                 if !matches!(entry, Entry::HwPoison(_)) {
-                    mapped.entry(pfn).or_default().push(Mapper::new(space.id, page));
+                    mapped
+                        .entry(pfn)
+                        .or_default()
+                        .push(Mapper::new(space.id, page));
                 }
             }
         }
@@ -100,10 +110,18 @@ impl<M: Machine> Memory<M> {
 
     fn check_files(&self) -> Result<BTreeSet<Pfn>, Violation> {
         let mut cached = BTreeSet::new();
-        let files: Vec<_> = self.files.lock().iter().map(|(_, file)| file.clone()).collect();
+        let files: Vec<_> = self
+            .files
+            .lock()
+            .iter()
+            .map(|(_, file)| file.clone())
+            .collect();
         for file in files {
             for (index, pfn) in file.frames() {
-                let state = FrameState::File { file: file.id(), index };
+                let state = FrameState::File {
+                    file: file.id(),
+                    index,
+                };
                 if self.frame_state(pfn) != Some(state) || !cached.insert(pfn) {
                     return Err(Violation::Slot(pfn));
                 }

@@ -34,17 +34,36 @@ pub struct Protection {
 
 impl Protection {
     /// Nothing.
-    pub const NONE: Self = Self { read: false, write: false, execute: false };
+    pub const NONE: Self = Self {
+        read: false,
+        write: false,
+        execute: false,
+    };
     /// Loads.
-    pub const READ: Self = Self { read: true, write: false, execute: false };
+    pub const READ: Self = Self {
+        read: true,
+        write: false,
+        execute: false,
+    };
     /// Loads and stores.
-    pub const READ_WRITE: Self = Self { read: true, write: true, execute: false };
+    pub const READ_WRITE: Self = Self {
+        read: true,
+        write: true,
+        execute: false,
+    };
     /// Loads and fetches.
-    pub const READ_EXECUTE: Self = Self { read: true, write: false, execute: true };
+    pub const READ_EXECUTE: Self = Self {
+        read: true,
+        write: false,
+        execute: true,
+    };
 
     /// The same, without stores.
     pub(crate) fn read_only(self) -> Self {
-        Self { write: false, ..self }
+        Self {
+            write: false,
+            ..self
+        }
     }
 
     /// Whether it allows `access`.
@@ -157,12 +176,23 @@ mod tests {
         for read in bits {
             for write in bits.into_iter().filter(|write| read || !write) {
                 for execute in bits {
-                    let entry = Entry::Page(Pfn(0xf_1234_5678), Protection { read, write, execute });
+                    let entry = Entry::Page(
+                        Pfn(0xf_1234_5678),
+                        Protection {
+                            read,
+                            write,
+                            execute,
+                        },
+                    );
                     assert_eq!(Entry::decode(entry.encode()), entry);
                 }
             }
         }
-        for entry in [Entry::Empty, Entry::HwPoison(Pfn(9)), Entry::Migration(Pfn(1 << 35))] {
+        for entry in [
+            Entry::Empty,
+            Entry::HwPoison(Pfn(9)),
+            Entry::Migration(Pfn(1 << 35)),
+        ] {
             assert_eq!(Entry::decode(entry.encode()), entry);
             assert_eq!(entry.encode() & 1, 0, "hardware must not use it");
         }

@@ -169,7 +169,11 @@ impl<M: Machine> Memory<M> {
             match frame.state {
                 FrameState::Free => {
                     let isolated = self.frames.isolate_free(&mut frame, pfn);
-                    let action = if isolated { Action::Recovered } else { Action::Delayed };
+                    let action = if isolated {
+                        Action::Recovered
+                    } else {
+                        Action::Delayed
+                    };
                     return Ok(self.report(PageType::FreeBuddy, action, None));
                 }
                 FrameState::Reserved | FrameState::Kernel | FrameState::Isolated => {
@@ -282,7 +286,11 @@ impl<M: Machine> Memory<M> {
 
     fn report(&self, page: PageType, action: Action, signal: Option<Sigbus>) -> Report {
         self.failures.counts[action as usize].fetch_add(1, Ordering::Relaxed);
-        Report { page, action, signal }
+        Report {
+            page,
+            action,
+            signal,
+        }
     }
 
     /// Makes an isolated frame free again, after a simulated error.
@@ -315,11 +323,21 @@ impl<M: Machine> Memory<M> {
 
     /// The counts so far.
     pub fn failure_statistics(&self) -> Statistics {
-        let [ignored, failed, delayed, recovered] =
-            [Action::Ignored, Action::Failed, Action::Delayed, Action::Recovered]
-                .map(|action| self.failures.counts[action as usize].load(Ordering::Relaxed));
+        let [ignored, failed, delayed, recovered] = [
+            Action::Ignored,
+            Action::Failed,
+            Action::Delayed,
+            Action::Recovered,
+        ]
+        .map(|action| self.failures.counts[action as usize].load(Ordering::Relaxed));
         let total = ignored + failed + delayed + recovered;
-        Statistics { total, ignored, failed, delayed, recovered }
+        Statistics {
+            total,
+            ignored,
+            failed,
+            delayed,
+            recovered,
+        }
     }
 
     /// How many bytes have an error (`HardwareCorrupted` in `/proc/meminfo`).

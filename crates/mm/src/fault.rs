@@ -57,7 +57,11 @@ pub struct Sigbus {
 impl Sigbus {
     /// One for a lost page.
     pub(crate) fn lost(code: BusCode, address: VirtualAddress) -> Self {
-        Self { code, address, lsb: PAGE_SHIFT as u8 }
+        Self {
+            code,
+            address,
+            lsb: PAGE_SHIFT as u8,
+        }
     }
 }
 
@@ -139,7 +143,15 @@ impl<M: Machine> Memory<M> {
         if !vma.allows(access) {
             return Err(Stop::Outcome(Outcome::Sigsegv(SegvCode::Denied)));
         }
-        let fault = Fault { memory: self, space, inner: &inner, vma, page, address, access };
+        let fault = Fault {
+            memory: self,
+            space,
+            inner: &inner,
+            vma,
+            page,
+            address,
+            access,
+        };
         match inner.table.get(&self.machine, page) {
             Entry::Empty if vma.is_private_anonymous() => fault.demand_zero(),
             Entry::Empty => fault.file_page(),
@@ -168,7 +180,11 @@ impl<M: Machine> Memory<M> {
 
 fn bus(code: BusCode, address: VirtualAddress) -> Outcome {
     match code {
-        BusCode::NoPage => Outcome::Sigbus(Sigbus { code, address, lsb: 0 }),
+        BusCode::NoPage => Outcome::Sigbus(Sigbus {
+            code,
+            address,
+            lsb: 0,
+        }),
         _ => Outcome::Sigbus(Sigbus::lost(code, address)),
     }
 }
@@ -194,11 +210,14 @@ impl<M: Machine> Fault<'_, M> {
 
     /// A page of a file that has no entry yet.
     fn file_page(&self) -> Result<(), Stop> {
-        let Some((file, index)) = self.vma.file_page(self.page) else { return Ok(()) };
+        let Some((file, index)) = self.vma.file_page(self.page) else {
+            return Ok(());
+        };
         let cached = self.memory.cached(file, index).map_err(|stop| match stop {
-            Stop::Outcome(Outcome::Sigbus(lost)) => {
-                Stop::Outcome(Outcome::Sigbus(Sigbus { address: self.address, ..lost }))
-            }
+            Stop::Outcome(Outcome::Sigbus(lost)) => Stop::Outcome(Outcome::Sigbus(Sigbus {
+                address: self.address,
+                ..lost
+            })),
             other => other,
         })?;
         let result = if self.access == Access::Store && self.vma.sharing == Sharing::Private {
@@ -219,13 +238,17 @@ impl<M: Machine> Fault<'_, M> {
     /// Maps a page of the cache. A store was allowed by the area, and dirties the page.
     fn map_cached(&self, cached: &UserFrame) -> Result<(), Stop> {
         let memory = self.memory;
-        self.inner.table.prepare(&memory.machine, &memory.frames, self.page)?;
+        self.inner
+            .table
+            .prepare(&memory.machine, &memory.frames, self.page)?;
         let permit = memory.permit()?;
         let mut frame = memory.frames.lock(cached);
         if frame.poisoned || frame.migrating {
             return Err(Stop::Outcome(Outcome::Retry));
         }
-        frame.mappers.insert(permit, Mapper::new(self.space.id(), self.page))?;
+        frame
+            .mappers
+            .insert(permit, Mapper::new(self.space.id(), self.page))?;
         frame.references += 1;
         let mut protection = self.vma.protection.read_only();
         if self.access == Access::Store {
@@ -276,21 +299,31 @@ impl<M: Machine> Fault<'_, M> {
             }
         };
         // Break before make: no CPU may have a translation to each of the two frames.
-        if let Some(unmapped) = self.inner.table.unmap(&memory.machine, self.page, Entry::Empty) {
+        if let Some(unmapped) = self
+            .inner
+            .table
+            .unmap(&memory.machine, self.page, Entry::Empty)
+        {
             let old = unmapped.flush(&memory.machine);
             memory.end_mapping(Mapper::new(self.space.id(), self.page), old);
         }
         let mapper = Mapper::new(self.space.id(), self.page);
         let inserted = memory.frames.lock(&fresh).mappers.insert(permit, mapper);
         debug_assert!(inserted.is_ok(), "the first mapper needs no room");
-        self.inner.table.map(&memory.machine, self.page, fresh, self.vma.protection);
+        self.inner
+            .table
+            .map(&memory.machine, self.page, fresh, self.vma.protection);
         Ok(())
     }
 
     fn fresh_frame(&self) -> Result<UserFrame, Stop> {
         let memory = self.memory;
-        self.inner.table.prepare(&memory.machine, &memory.frames, self.page)?;
-        Ok(memory.frames.allocate_user(&memory.machine, FrameState::Anonymous)?)
+        self.inner
+            .table
+            .prepare(&memory.machine, &memory.frames, self.page)?;
+        Ok(memory
+            .frames
+            .allocate_user(&memory.machine, FrameState::Anonymous)?)
     }
 
     /// A copy of a page, or the need to isolate it.
@@ -316,7 +349,9 @@ impl<M: Machine> Fault<'_, M> {
             memory.frames.put(fresh);
             return Err(error.into());
         }
-        self.inner.table.map(&memory.machine, self.page, fresh, self.vma.protection);
+        self.inner
+            .table
+            .map(&memory.machine, self.page, fresh, self.vma.protection);
         Ok(())
     }
 

@@ -92,7 +92,7 @@ impl File {
 
     /// The frames in the cache, with their slots.
     #[cfg(any(test, feature = "sim"))]
-    pub(crate) fn frames(&self) -> alloc::vec::Vec<(u32, Pfn)> {
+    pub(crate) fn frames(&self) -> Vec<(u32, Pfn)> {
         let cache = self.cache.lock();
         let filled = cache.slots.iter().filter_map(|(index, slot)| match slot {
             Slot::Filled(frame) => Some((index, frame.pfn())),
@@ -154,7 +154,11 @@ struct Piece {
 fn piece(position: u64, length: usize) -> Result<Piece, Errno> {
     let at = VirtualAddress(position);
     let index = u32::try_from(at.page().0).map_err(|_| Errno::EOVERFLOW)?;
-    Ok(Piece { index, offset: at.offset(), length: length.min(PAGE_SIZE - at.offset()) })
+    Ok(Piece {
+        index,
+        offset: at.offset(),
+        length: length.min(PAGE_SIZE - at.offset()),
+    })
 }
 
 impl<M: Machine> Memory<M> {
@@ -168,9 +172,17 @@ impl<M: Machine> Memory<M> {
         u32::try_from(size.div_ceil(PAGE_SIZE as u64)).map_err(|_| Errno::EOVERFLOW)?;
         let permit = self.permit()?;
         let id = FileId(self.next_file.fetch_add(1, Ordering::Relaxed));
-        let cache = Cache { size, slots: OrderedMap::new(), error: None };
-        let file =
-            Arc::new(File { id, kind, users: AtomicU32::new(1), cache: Mutex::new(cache) });
+        let cache = Cache {
+            size,
+            slots: OrderedMap::new(),
+            error: None,
+        };
+        let file = Arc::new(File {
+            id,
+            kind,
+            users: AtomicU32::new(1),
+            cache: Mutex::new(cache),
+        });
         self.files.lock().insert(permit, id, Arc::clone(&file))?;
         Ok(file)
     }
@@ -198,7 +210,11 @@ impl<M: Machine> Memory<M> {
     pub(crate) fn cached(&self, file: &Arc<File>, index: u32) -> Result<UserFrame, Stop> {
         let bus = |code, lsb| {
             let address = VirtualAddress(0);
-            Err(Stop::Outcome(Outcome::Sigbus(Sigbus { code, address, lsb })))
+            Err(Stop::Outcome(Outcome::Sigbus(Sigbus {
+                code,
+                address,
+                lsb,
+            })))
         };
         let cache = file.cache.lock();
         if u64::from(index) >= cache.pages() {
@@ -244,7 +260,10 @@ impl<M: Machine> Memory<M> {
     }
 
     fn filled_frame(&self, file: &File, index: u32) -> Result<UserFrame, Errno> {
-        let state = FrameState::File { file: file.id, index };
+        let state = FrameState::File {
+            file: file.id,
+            index,
+        };
         loop {
             let frame = self.frames.allocate_user(&self.machine, state)?;
             let read = match file.kind {
@@ -299,11 +318,20 @@ impl<M: Machine> Memory<M> {
     }
 
     /// Reads part of a page, or says how much of it was read before the error.
-    fn read_piece(&self, file: &Arc<File>, piece: &Piece, into: &mut [u8]) -> Result<(), (usize, Errno)> {
+    fn read_piece(
+        &self,
+        file: &Arc<File>,
+        piece: &Piece,
+        into: &mut [u8],
+    ) -> Result<(), (usize, Errno)> {
         let mut done = 0;
         loop {
-            let frame = self.cached_or_fetch(file, piece.index).map_err(|error| (done, error))?;
-            let read = self.machine.read(&frame, piece.offset + done, &mut into[done..]);
+            let frame = self
+                .cached_or_fetch(file, piece.index)
+                .map_err(|error| (done, error))?;
+            let read = self
+                .machine
+                .read(&frame, piece.offset + done, &mut into[done..]);
             self.frames.put(frame);
             match read {
                 Ok(()) => return Ok(()),
@@ -332,7 +360,12 @@ impl<M: Machine> Memory<M> {
     /// # Errors
     ///
     /// As for [`read_file`](Self::read_file), and `EOVERFLOW` beyond the greatest size.
-    pub fn write_file(&self, file: &Arc<File>, position: u64, bytes: &[u8]) -> Result<usize, Errno> {
+    pub fn write_file(
+        &self,
+        file: &Arc<File>,
+        position: u64,
+        bytes: &[u8],
+    ) -> Result<usize, Errno> {
         let mut done = 0;
         while done < bytes.len() {
             let at = position.checked_add(done as u64).ok_or(Errno::EOVERFLOW)?;
@@ -350,7 +383,8 @@ impl<M: Machine> Memory<M> {
     }
 
     fn write_piece(&self, file: &Arc<File>, piece: &Piece, bytes: &[u8]) -> Result<(), Errno> {
-        let end = (u64::from(piece.index) << crate::PAGE_SHIFT) + (piece.offset + piece.length) as u64;
+        let end =
+            (u64::from(piece.index) << crate::PAGE_SHIFT) + (piece.offset + piece.length) as u64;
         let before = file.size();
         if piece.length == PAGE_SIZE {
             self.revive(file, piece.index);
@@ -414,7 +448,9 @@ impl<M: Machine> Memory<M> {
                 }
                 self.frames.put(frame);
             }
-            let Some(after) = index.checked_add(1) else { break };
+            let Some(after) = index.checked_add(1) else {
+                break;
+            };
             from = after;
         }
         match file.cache.lock().error.take() {
@@ -453,9 +489,12 @@ impl<M: Machine> Memory<M> {
         self.for_each_mapper(
             page,
             |_, inner: &mut Inner, mapper| {
-                if let crate::Entry::Page(_, protection) = inner.table.get(&self.machine, mapper.page())
+                if let crate::Entry::Page(_, protection) =
+                    inner.table.get(&self.machine, mapper.page())
                     && let Some(stale) =
-                        inner.table.protect(&self.machine, mapper.page(), protection.read_only())
+                        inner
+                            .table
+                            .protect(&self.machine, mapper.page(), protection.read_only())
                 {
                     stale.flush(&self.machine);
                 }

@@ -5,8 +5,8 @@ use crate::rmap::Mapper;
 use crate::table::Stale;
 use crate::vma::{Sharing, Vma};
 use crate::{
-    AddressSpace, Entry, Errno, FrameState, Machine, Memory, OnFork, PageRange, Pfn,
-    Protection, SpaceId, VirtualPage,
+    AddressSpace, Entry, Errno, FrameState, Machine, Memory, OnFork, PageRange, Pfn, Protection,
+    SpaceId, VirtualPage,
 };
 
 impl<M: Machine> Memory<M> {
@@ -40,7 +40,12 @@ impl<M: Machine> Memory<M> {
         };
         match result {
             Ok(()) => {
-                child.set_early_kill(parent.0.early_kill.load(core::sync::atomic::Ordering::Relaxed));
+                child.set_early_kill(
+                    parent
+                        .0
+                        .early_kill
+                        .load(core::sync::atomic::Ordering::Relaxed),
+                );
                 Ok(child)
             }
             Err(error) => {
@@ -85,7 +90,9 @@ impl<M: Machine> Memory<M> {
     ) -> Result<(), Errno> {
         let mut rest = Some(vma.pages);
         while let Some(range) = rest {
-            let Some((page, entry)) = parent.table.next(&self.machine, range) else { break };
+            let Some((page, entry)) = parent.table.next(&self.machine, range) else {
+                break;
+            };
             rest = PageRange::new(page.next(), vma.pages.end());
             match entry {
                 Entry::Empty => {}
@@ -135,7 +142,9 @@ impl<M: Machine> Memory<M> {
         frame.mappers.insert(permit, Mapper::new(child_id, page))?;
         frame.references += 1;
         drop(frame);
-        child.table.mark(&self.machine, page, Entry::Page(pfn, protection));
+        child
+            .table
+            .mark(&self.machine, page, Entry::Page(pfn, protection));
         Ok(true)
     }
 }

@@ -56,7 +56,10 @@ pub(crate) struct Frame {
     pub(crate) mappers: Mappers,
 }
 
-const _: () = assert!(size_of::<Mutex<Frame>>() <= 64, "frame metadata outgrew its budget");
+const _: () = assert!(
+    size_of::<Mutex<Frame>>() <= 64,
+    "frame metadata outgrew its budget"
+);
 
 impl Frame {
     const fn new(state: FrameState) -> Self {
@@ -80,7 +83,11 @@ impl Frame {
     fn retire(&mut self) {
         debug_assert!(self.references == 0 && self.mappers.is_empty());
         let poisoned = self.poisoned;
-        *self = Self::new(if poisoned { FrameState::Isolated } else { FrameState::Free });
+        *self = Self::new(if poisoned {
+            FrameState::Isolated
+        } else {
+            FrameState::Free
+        });
         self.poisoned = poisoned;
     }
 }
@@ -173,8 +180,14 @@ impl Frames {
     /// `EINVAL` if there is no frame; `ENOMEM` if the heap cannot hold the table.
     pub(crate) fn new(usable: &[Range<Pfn>]) -> Result<Self, Errno> {
         let usable = || usable.iter().filter(|range| range.start < range.end);
-        let first = usable().map(|range| range.start.0).min().ok_or(Errno::EINVAL)?;
-        let end = usable().map(|range| range.end.0).max().ok_or(Errno::EINVAL)?;
+        let first = usable()
+            .map(|range| range.start.0)
+            .min()
+            .ok_or(Errno::EINVAL)?;
+        let end = usable()
+            .map(|range| range.end.0)
+            .max()
+            .ok_or(Errno::EINVAL)?;
         let count = usize::try_from(end - first).map_err(|_| Errno::ENOMEM)?;
         let mut buddy = Buddy::new(count)?;
         let mut frames = Vec::new();
@@ -188,7 +201,12 @@ impl Frames {
                 buddy.release(index, 0);
             }
         }
-        Ok(Self { first, frames, buddy: Mutex::new(buddy), corrupted: AtomicU64::new(0) })
+        Ok(Self {
+            first,
+            frames,
+            buddy: Mutex::new(buddy),
+            corrupted: AtomicU64::new(0),
+        })
     }
 
     #[cfg(any(test, feature = "sim"))]
@@ -202,7 +220,8 @@ impl Frames {
 
     #[cfg(any(test, feature = "sim"))]
     pub(crate) fn is_in_allocator(&self, pfn: Pfn) -> bool {
-        self.index(pfn).is_some_and(|index| self.buddy.lock().order_of(index).is_some())
+        self.index(pfn)
+            .is_some_and(|index| self.buddy.lock().order_of(index).is_some())
     }
 
     fn index(&self, pfn: Pfn) -> Option<usize> {

@@ -81,9 +81,9 @@ pub use address::{
 };
 pub use buddy::MAX_ORDER;
 pub use calls::{Advice, Placement, Source};
-pub use entry::{Access, Entry, Protection};
 #[cfg(any(test, feature = "sim"))]
 pub use check::Violation;
+pub use entry::{Access, Entry, Protection};
 pub use errno::Errno;
 pub use failure::{Action, Consumer, Context, PageType, Report, Statistics, Victim};
 pub use fault::{BusCode, Outcome, SegvCode, Sigbus};

@@ -136,7 +136,11 @@ pub(crate) struct Permit(());
 impl Permit {
     /// Asks for one.
     pub(crate) fn ask<M: Machine>(machine: &M) -> Result<Self, Errno> {
-        if machine.admit(Allocation::Heap) { Ok(Self(())) } else { Err(Errno::ENOMEM) }
+        if machine.admit(Allocation::Heap) {
+            Ok(Self(()))
+        } else {
+            Err(Errno::ENOMEM)
+        }
     }
 
     #[cfg(test)]

@@ -23,17 +23,22 @@ impl<K: Ord + Copy, V> OrderedMap<K, V> {
 
     /// The chunk that holds the greatest key not above `key`.
     fn chunk(&self, key: K) -> Option<usize> {
-        self.chunks.partition_point(|chunk| chunk[0].0 <= key).checked_sub(1)
+        self.chunks
+            .partition_point(|chunk| chunk[0].0 <= key)
+            .checked_sub(1)
     }
 
     fn find(&self, key: K) -> Option<(usize, usize)> {
         let chunk = self.chunk(key)?;
-        let slot = self.chunks[chunk].binary_search_by_key(&key, |entry| entry.0).ok()?;
+        let slot = self.chunks[chunk]
+            .binary_search_by_key(&key, |entry| entry.0)
+            .ok()?;
         Some((chunk, slot))
     }
 
     pub(crate) fn get(&self, key: K) -> Option<&V> {
-        self.find(key).map(|(chunk, slot)| &self.chunks[chunk][slot].1)
+        self.find(key)
+            .map(|(chunk, slot)| &self.chunks[chunk][slot].1)
     }
 
     pub(crate) fn get_mut(&mut self, key: K) -> Option<&mut V> {
@@ -51,14 +56,20 @@ impl<K: Ord + Copy, V> OrderedMap<K, V> {
     /// The entry with the least key not below `key`.
     pub(crate) fn ceiling(&self, key: K) -> Option<(K, &V)> {
         let first = self.chunk(key).unwrap_or(0);
-        self.chunks[first.min(self.chunks.len())..].iter().take(2).find_map(|chunk| {
-            let slot = chunk.partition_point(|entry| entry.0 < key);
-            chunk.get(slot).map(|entry| (entry.0, &entry.1))
-        })
+        self.chunks[first.min(self.chunks.len())..]
+            .iter()
+            .take(2)
+            .find_map(|chunk| {
+                let slot = chunk.partition_point(|entry| entry.0 < key);
+                chunk.get(slot).map(|entry| (entry.0, &entry.1))
+            })
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (K, &V)> {
-        self.chunks.iter().flatten().map(|entry| (entry.0, &entry.1))
+        self.chunks
+            .iter()
+            .flatten()
+            .map(|entry| (entry.0, &entry.1))
     }
 
     /// Inserts a key that is not there.

@@ -127,7 +127,10 @@ impl<M: Machine> Memory<M> {
         let space = Arc::new(Space {
             id,
             early_kill: AtomicBool::new(false),
-            inner: Mutex::new(Inner { vmas: Vmas::new(), table }),
+            inner: Mutex::new(Inner {
+                vmas: Vmas::new(),
+                table,
+            }),
         });
         if let Err(error) = self.spaces.lock().insert(permit, id, Arc::clone(&space)) {
             space.inner.lock().table.free(&self.machine, &self.frames);
@@ -158,7 +161,12 @@ impl<M: Machine> Memory<M> {
         if address.page().0 >= crate::PAGES_END {
             return Entry::Empty;
         }
-        space.0.inner.lock().table.get(&self.machine, address.page())
+        space
+            .0
+            .inner
+            .lock()
+            .table
+            .get(&self.machine, address.page())
     }
 
     /// How many areas the space has.
@@ -186,7 +194,9 @@ impl<M: Machine> Memory<M> {
     ) {
         let mut from = Mapper::new(SpaceId(0), crate::VirtualPage(0));
         loop {
-            let Some(mapper) = self.frames.lock(frame).mappers.from(from) else { return };
+            let Some(mapper) = self.frames.lock(frame).mappers.from(from) else {
+                return;
+            };
             let Some(space) = self.find_space(mapper.space()) else {
                 // The space has just ended, and its mappers with it: look again.
                 core::hint::spin_loop();

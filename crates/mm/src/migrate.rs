@@ -73,7 +73,10 @@ impl<M: Machine> Memory<M> {
             let frame = self.frames.lock(page);
             (frame.state, frame.mappers.len())
         };
-        let fresh = self.frames.allocate_user(&self.machine, state).map_err(Stays::Error)?;
+        let fresh = self
+            .frames
+            .allocate_user(&self.machine, state)
+            .map_err(Stays::Error)?;
         let room = self
             .permit()
             .and_then(|permit| self.frames.lock(&fresh).mappers.reserve(permit, mappers));
@@ -106,7 +109,9 @@ impl<M: Machine> Memory<M> {
         page: &UserFrame,
         fresh: &UserFrame,
     ) -> Result<(), Stays> {
-        let mut slot = file.slot(index, page.pfn()).ok_or(Stays::Error(Errno::EBUSY))?;
+        let mut slot = file
+            .slot(index, page.pfn())
+            .ok_or(Stays::Error(Errno::EBUSY))?;
         self.copy_if_alone(page, fresh, 1)?;
         let dirty = self.frames.lock(page).dirty;
         self.frames.lock(fresh).dirty = dirty;
@@ -153,7 +158,9 @@ impl<M: Machine> Memory<M> {
                     self.frames.lock(page).mappers.remove(mapper);
                     self.frames.lock(target).mappers.insert_reserved(mapper);
                 }
-                let old = inner.table.thaw(&self.machine, mapper.page(), reference, protection);
+                let old = inner
+                    .table
+                    .thaw(&self.machine, mapper.page(), reference, protection);
                 self.frames.put(old);
             },
             |_, _| {},

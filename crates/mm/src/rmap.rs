@@ -67,7 +67,9 @@ impl Mappers {
     /// The least mapper not below `mapper`.
     pub(crate) fn from(&self, mapper: Mapper) -> Option<Mapper> {
         let mappers = self.as_slice();
-        mappers.get(mappers.partition_point(|other| *other < mapper)).copied()
+        mappers
+            .get(mappers.partition_point(|other| *other < mapper))
+            .copied()
     }
 
     /// Adds one. On `ENOMEM` nothing changed.

@@ -63,7 +63,10 @@ impl Stale {
     /// One debt for both.
     pub(crate) fn and(self, other: Option<Self>) -> Self {
         match other {
-            Some(other) => Self { pages: self.pages.hull(other.pages), ..self },
+            Some(other) => Self {
+                pages: self.pages.hull(other.pages),
+                ..self
+            },
             None => self,
         }
     }
@@ -196,7 +199,11 @@ impl PageTable {
         match self.get(machine, page) {
             Entry::Page(pfn, _) | Entry::Migration(pfn) => {
                 self.set(machine, page, left);
-                Some(Unmapped { page, frame: UserFrame::of_entry(pfn), space: self.space })
+                Some(Unmapped {
+                    page,
+                    frame: UserFrame::of_entry(pfn),
+                    space: self.space,
+                })
             }
             Entry::HwPoison(_) => {
                 self.set(machine, page, left);
@@ -220,19 +227,29 @@ impl PageTable {
         page: VirtualPage,
         protection: Protection,
     ) -> Option<Stale> {
-        let Entry::Page(pfn, now) = self.get(machine, page) else { return None };
+        let Entry::Page(pfn, now) = self.get(machine, page) else {
+            return None;
+        };
         if now == protection {
             return None;
         }
         self.set(machine, page, Entry::Page(pfn, protection));
-        Some(Stale { space: self.space, pages: PageRange::single(page) })
+        Some(Stale {
+            space: self.space,
+            pages: PageRange::single(page),
+        })
     }
 
     /// Makes a mapped page inaccessible while it moves.
     pub(crate) fn freeze<M: Machine>(&self, machine: &M, page: VirtualPage) -> Option<Stale> {
-        let Entry::Page(pfn, _) = self.get(machine, page) else { return None };
+        let Entry::Page(pfn, _) = self.get(machine, page) else {
+            return None;
+        };
         self.set(machine, page, Entry::Migration(pfn));
-        Some(Stale { space: self.space, pages: PageRange::single(page) })
+        Some(Stale {
+            space: self.space,
+            pages: PageRange::single(page),
+        })
     }
 
     /// Replaces the frame of a frozen page. No CPU has a translation of it, so nothing is stale.
@@ -266,7 +283,9 @@ impl PageTable {
         level: u32,
     ) {
         for slot in 0..1 << INDEX_BITS {
-            let Some(pfn) = decode_table(machine.load_entry(table, slot)) else { continue };
+            let Some(pfn) = decode_table(machine.load_entry(table, slot)) else {
+                continue;
+            };
             let next = KernelFrame::of_descriptor(pfn);
             if level + 1 < LAST {
                 self.free_below(machine, frames, &next, level + 1);

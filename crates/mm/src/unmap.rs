@@ -26,7 +26,13 @@ pub(crate) struct Gather<'m, M: Machine> {
 
 impl<'m, M: Machine> Gather<'m, M> {
     pub(crate) fn new(memory: &'m Memory<M>, space: SpaceId) -> Self {
-        Self { memory, space, pages: [const { None }; BATCH], count: 0, range: None }
+        Self {
+            memory,
+            space,
+            pages: [const { None }; BATCH],
+            count: 0,
+            range: None,
+        }
     }
 
     pub(crate) fn add(&mut self, unmapped: Unmapped) {
@@ -45,11 +51,14 @@ impl<'m, M: Machine> Gather<'m, M> {
     }
 
     fn flush(&mut self) {
-        let Some(range) = self.range.take() else { return };
+        let Some(range) = self.range.take() else {
+            return;
+        };
         self.memory.machine.invalidate(self.space, range);
         for unmapped in self.pages[..self.count].iter_mut().filter_map(Option::take) {
             let (page, frame) = unmapped.flushed_with(range);
-            self.memory.end_mapping(Mapper::new(self.space, page), frame);
+            self.memory
+                .end_mapping(Mapper::new(self.space, page), frame);
         }
         self.count = 0;
     }
@@ -61,7 +70,9 @@ impl<M: Machine> Memory<M> {
         let mut gather = Gather::new(self, space);
         let mut rest = Some(pages);
         while let Some(range) = rest {
-            let Some((page, _)) = inner.table.next(&self.machine, range) else { break };
+            let Some((page, _)) = inner.table.next(&self.machine, range) else {
+                break;
+            };
             if let Some(unmapped) = inner.table.unmap(&self.machine, page, Entry::Empty) {
                 gather.add(unmapped);
             }

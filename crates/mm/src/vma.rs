@@ -91,7 +91,9 @@ impl Vma {
     pub(crate) fn part(&self, pages: PageRange) -> Self {
         Self {
             pages,
-            backing: self.backing.share_from(pages.start().0 - self.pages.start().0),
+            backing: self
+                .backing
+                .share_from(pages.start().0 - self.pages.start().0),
             ..*self
         }
     }
@@ -110,7 +112,10 @@ const PLACEMENT_START: VirtualPage = VirtualPage(PAGES_END / 2);
 
 impl Vmas {
     pub(crate) fn new() -> Self {
-        Self { by_start: OrderedMap::new(), next: PLACEMENT_START }
+        Self {
+            by_start: OrderedMap::new(),
+            next: PLACEMENT_START,
+        }
     }
 
     /// The area that holds `page`.
@@ -121,7 +126,8 @@ impl Vmas {
 
     /// The first area that ends after `page`.
     pub(crate) fn find_from(&self, page: VirtualPage) -> Option<&Vma> {
-        self.find(page).or_else(|| self.by_start.ceiling(page).map(|(_, vma)| vma))
+        self.find(page)
+            .or_else(|| self.by_start.ceiling(page).map(|(_, vma)| vma))
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Vma> {
@@ -130,7 +136,8 @@ impl Vmas {
 
     /// Whether no area has a page in `pages`.
     pub(crate) fn is_unused(&self, pages: PageRange) -> bool {
-        self.find_from(pages.start()).is_none_or(|vma| vma.pages.start() >= pages.end())
+        self.find_from(pages.start())
+            .is_none_or(|vma| vma.pages.start() >= pages.end())
     }
 
     /// Whether every page of `pages` is in an area.
@@ -148,7 +155,10 @@ impl Vmas {
     /// Whether all areas with a page in `pages` satisfy `predicate`.
     pub(crate) fn all(&self, pages: PageRange, predicate: impl Fn(&Vma) -> bool) -> bool {
         let mut page = pages.start();
-        while let Some(vma) = self.find_from(page).filter(|vma| vma.pages.start() < pages.end()) {
+        while let Some(vma) = self
+            .find_from(page)
+            .filter(|vma| vma.pages.start() < pages.end())
+        {
             if !predicate(vma) {
                 return false;
             }
@@ -204,11 +214,14 @@ impl Vmas {
         permit: impl FnOnce() -> Result<Permit, Errno>,
         page: VirtualPage,
     ) -> Result<(), Errno> {
-        let Some(vma) = self.find(page) else { return Ok(()) };
+        let Some(vma) = self.find(page) else {
+            return Ok(());
+        };
         let (start, pages) = (vma.pages.start(), vma.pages);
-        let (Some(lower), Some(upper)) =
-            (PageRange::new(start, page), PageRange::new(page, pages.end()))
-        else {
+        let (Some(lower), Some(upper)) = (
+            PageRange::new(start, page),
+            PageRange::new(page, pages.end()),
+        ) else {
             return Ok(());
         };
         let permit = permit()?;
@@ -230,7 +243,11 @@ impl Vmas {
     /// Removes an area that lies within `pages`, of which no area crosses the ends.
     pub(crate) fn remove_in(&mut self, pages: PageRange) -> Option<Vma> {
         let (start, _) = self.by_start.ceiling(pages.start())?;
-        if start < pages.end() { self.by_start.remove(start) } else { None }
+        if start < pages.end() {
+            self.by_start.remove(start)
+        } else {
+            None
+        }
     }
 
     /// Applies `change` to the areas within `pages`, of which no area crosses the ends.

@@ -13,6 +13,8 @@ use crate::{
 
 /// Bytes that are lost together.
 pub const LINE: usize = 64;
+/// Where simulated RAM starts: 1 GiB.
+pub(super) const FIRST_FRAME: u64 = 0x40000;
 /// How many CPUs have a translation cache.
 pub const CPUS: usize = 3;
 
@@ -27,7 +29,8 @@ struct Refusals {
 
 #[derive(Debug, Default)]
 struct Ram {
-    pages: HashMap<Pfn, Page>,
+    /// From frame zero of the simulation, [`FIRST_FRAME`].
+    pages: Vec<Option<Page>>,
     poison: BTreeSet<(Pfn, usize)>,
     /// Frames of which a poisoned line was loaded, by anyone.
     consumed: BTreeSet<Pfn>,
@@ -36,7 +39,11 @@ struct Ram {
 impl Ram {
     /// What never was written: noise, so that nobody gets away with using it.
     fn page(&mut self, pfn: Pfn) -> &mut Page {
-        self.pages.entry(pfn).or_insert_with(|| Box::new([0xa5 ^ pfn.0 as u8; PAGE_SIZE]))
+        let index = (pfn.0 - FIRST_FRAME) as usize;
+        if index >= self.pages.len() {
+            self.pages.resize_with(index + 1, || None);
+        }
+        self.pages[index].get_or_insert_with(|| Box::new([0xa5 ^ pfn.0 as u8; PAGE_SIZE]))
     }
 
     fn load(&mut self, pfn: Pfn, offset: usize, into: &mut [u8]) -> Result<(), Poisoned> {
@@ -89,13 +96,18 @@ fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 impl SimMachine {
     /// Poisons a line of a frame.
     pub fn poison(&self, pfn: Pfn, line: usize) {
-        locked(&self.ram).poison.insert((pfn, line % (PAGE_SIZE / LINE)));
+        locked(&self.ram)
+            .poison
+            .insert((pfn, line % (PAGE_SIZE / LINE)));
     }
 
     /// A frame with a poisoned line.
     pub fn any_poisoned(&self, number: usize) -> Option<Pfn> {
         let ram = locked(&self.ram);
-        ram.poison.iter().nth(number % ram.poison.len().max(1)).map(|(pfn, _)| *pfn)
+        ram.poison
+            .iter()
+            .nth(number % ram.poison.len().max(1))
+            .map(|(pfn, _)| *pfn)
     }
 
     /// The frames that were consumed since the last call.
@@ -113,9 +125,13 @@ impl SimMachine {
         locked(&self.refusals).io_left = Some(after);
     }
 
-    /// Whether something was refused; and refuses no more.
-    pub fn take_refused(&self) -> bool {
+    /// Refuses nothing that was not refused yet.
+    pub fn relent(&self) {
         *locked(&self.refusals) = Refusals::default();
+    }
+
+    /// Whether something was refused since the last call.
+    pub fn take_refused(&self) -> bool {
         self.refused.swap(false, Ordering::Relaxed)
     }
 
@@ -131,7 +147,9 @@ impl SimMachine {
 
     /// What the store has of a page; zeros beyond its end.
     pub fn stored(&self, file: FileId, index: u32) -> [u8; PAGE_SIZE] {
-        locked(&self.store).get(&(file, index)).map_or([0; PAGE_SIZE], |page| **page)
+        locked(&self.store)
+            .get(&(file, index))
+            .map_or([0; PAGE_SIZE], |page| **page)
     }
 
     /// Puts a page into the store.

@@ -15,4 +15,6 @@ mod world;
 
 pub use machine::{CPUS, LINE, SimMachine};
 pub use random::Random;
-pub use world::{Counts, Failure, Kind, Script, Step, World, run, run_script, shrink};
+pub use world::{
+    Counts, Failure, Kind, Script, Step, World, run, run_refusing, run_script, script, shrink,
+};

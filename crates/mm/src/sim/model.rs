@@ -56,7 +56,10 @@ impl PageModel {
     }
 
     /// The bytes that a store changes.
-    pub(super) fn bytes_mut<'a>(&'a mut self, files: &'a mut [FileModel]) -> &'a mut [u8; PAGE_SIZE] {
+    pub(super) fn bytes_mut<'a>(
+        &'a mut self,
+        files: &'a mut [FileModel],
+    ) -> &'a mut [u8; PAGE_SIZE] {
         if let (Sharing::Shared, Shows::File(file, index)) = (self.sharing, &self.shows) {
             return &mut files[*file].pages[*index as usize];
         }

@@ -6,18 +6,18 @@ use std::format;
 use std::string::{String, ToString};
 use std::vec::Vec;
 
+use super::machine::FIRST_FRAME;
 use super::model::{FileModel, PageModel, Process, Shows};
 use super::{CPUS, Random, SimMachine};
 use crate::{
-    Access, Advice, AddressSpace, Consumer, Context, Errno, FileKind, FrameState, Memory, OnFork,
-    Outcome, PAGE_SIZE, Pfn, Placement, Protection, Sharing, Source, VirtualAddress, VirtualPage,
+    Access, AddressSpace, Advice, Consumer, Context, Errno, FileKind, FrameState, Memory, OnFork,
+    Outcome, PAGE_SIZE, Pfn, Placement, Protection, Sharing, Source, VirtualPage,
 };
 
-const FRAMES: u32 = 3000;
-const FIRST_FRAME: u64 = 0x40000;
+const FRAMES: u32 = 600;
 /// The pages processes use: they cross the end of a last-level table.
-const WINDOW: u64 = 512 * 7 - 12;
-const WINDOW_PAGES: u32 = 32;
+const WINDOW: u64 = 512 * 7 - 6;
+const WINDOW_PAGES: u32 = 16;
 const FILE_PAGES: u32 = 6;
 const PROCESSES: usize = 5;
 const ATTEMPTS: usize = 8;
@@ -34,13 +34,13 @@ macro_rules! kinds {
 
 kinds! {
     /// A load by a process.
-    Load 30,
+    Load 40,
     /// A store by a process.
     Store 30,
     /// `mmap`.
-    Map 6,
+    Map 8,
     /// `munmap`.
-    Unmap 3,
+    Unmap 2,
     /// `mprotect`.
     Protect 4,
     /// `madvise(MADV_DONTNEED)`.
@@ -60,16 +60,16 @@ kinds! {
     /// `fsync`.
     Sync 3,
     /// Poisons a line of a page of a process.
-    Poison 3,
+    Poison 6,
     /// Poisons a line of any frame that is not the kernel's.
-    PoisonFrame 1,
+    PoisonFrame 2,
     /// A patrol scrubber finds a poisoned line.
     Scrub 1,
     /// Soft offline.
     SoftOffline 2,
-    /// Refuses an allocation in the next step.
+    /// Refuses one of the next allocations.
     RefuseAllocation 4,
-    /// Fails a store operation in the next step.
+    /// Fails one of the next store operations.
     RefuseIo 2,
 }
 
@@ -94,7 +94,10 @@ impl Step {
                 found
             })
             .expect("the ticket is below the total");
-        Self { kind, numbers: [(); 4].map(|()| random.next() as u32) }
+        Self {
+            kind,
+            numbers: [(); 4].map(|()| random.next() as u32),
+        }
     }
 }
 
@@ -104,7 +107,11 @@ pub struct Script(pub Vec<Step>);
 
 impl fmt::Display for Script {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for Step { kind, numbers: [a, b, c, d] } in &self.0 {
+        for Step {
+            kind,
+            numbers: [a, b, c, d],
+        } in &self.0
+        {
             writeln!(formatter, "{kind:?} {a} {b} {c} {d}")?;
         }
         Ok(())
@@ -120,12 +127,23 @@ impl core::str::FromStr for Script {
             let name = words.next().unwrap_or_default();
             let kind = KINDS.iter().find(|kind| kind.1 == name).map(|kind| kind.0);
             let numbers: Result<Vec<u32>, _> = words.map(str::parse).collect();
-            match (kind, numbers.ok().and_then(|numbers| numbers.try_into().ok())) {
+            match (
+                kind,
+                numbers.ok().and_then(|numbers| numbers.try_into().ok()),
+            ) {
                 (Some(kind), Some(numbers)) => Ok(Step { kind, numbers }),
-                _ => Err(format!("line {}: expected a step and four numbers", number + 1)),
+                _ => Err(format!(
+                    "line {}: expected a step and four numbers",
+                    number + 1
+                )),
             }
         };
-        text.lines().enumerate().filter(|line| !line.1.trim().is_empty()).map(parse).collect::<Result<_, _>>().map(Self)
+        text.lines()
+            .enumerate()
+            .filter(|line| !line.1.trim().is_empty())
+            .map(parse)
+            .collect::<Result<_, _>>()
+            .map(Self)
     }
 }
 
@@ -200,12 +218,25 @@ impl World {
                     Box::new(page)
                 })
                 .collect();
-            FileModel { file, pages, may_be_lost: Default::default() }
+            FileModel {
+                file,
+                pages,
+                may_be_lost: Default::default(),
+            }
         });
         let files = files.collect();
         let space = memory.create().expect("there is memory");
-        let processes = std::vec![Process { space, pages: Default::default() }];
-        Self { memory, processes, files, refused: false, counts: Counts::default() }
+        let processes = std::vec![Process {
+            space,
+            pages: Default::default()
+        }];
+        Self {
+            memory,
+            processes,
+            files,
+            refused: false,
+            counts: Counts::default(),
+        }
     }
 
     /// What happened so far.
@@ -257,17 +288,17 @@ impl World {
     }
 
     fn check(&mut self) -> Checked {
-        if self.memory.machine().take_refused() {
-            self.counts.refused += 1;
-        }
-        self.refused = false;
+        self.refused |= self.memory.machine().take_refused();
+        self.counts.refused += u64::from(std::mem::take(&mut self.refused));
         for pfn in self.memory.machine().take_consumed() {
             self.counts.consumed += 1;
             if !self.memory.is_poisoned(pfn) {
                 return Err(format!("{pfn:?} was consumed and not isolated"));
             }
         }
-        self.memory.check().map_err(|violation| format!("{violation:?}"))
+        self.memory
+            .check()
+            .map_err(|violation| format!("{violation:?}"))
     }
 
     /// Reads everything, ends everything, and looks for frames that nobody gave back.
@@ -276,7 +307,7 @@ impl World {
     ///
     /// What is wrong.
     pub fn finish(mut self) -> Checked<Counts> {
-        self.memory.machine().take_refused();
+        self.memory.machine().relent();
         for process in 0..self.processes.len() {
             for page in 0..u64::from(WINDOW_PAGES) {
                 self.load_bytes(process, VirtualPage(WINDOW + page), 0, 0, PAGE_SIZE)?;
@@ -290,9 +321,15 @@ impl World {
         }
         self.check()?;
         let memory = &self.memory;
-        self.processes.drain(..).for_each(|process| memory.destroy(process.space));
-        self.files.drain(..).for_each(|model| memory.close(model.file));
-        memory.check().map_err(|violation| format!("{violation:?}"))?;
+        self.processes
+            .drain(..)
+            .for_each(|process| memory.destroy(process.space));
+        self.files
+            .drain(..)
+            .for_each(|model| memory.close(model.file));
+        memory
+            .check()
+            .map_err(|violation| format!("{violation:?}"))?;
         let isolated = (0..u64::from(FRAMES))
             .filter(|frame| {
                 memory.frame_state(Pfn(FIRST_FRAME + frame)) == Some(FrameState::Isolated)
@@ -307,7 +344,6 @@ impl World {
     fn out_of_memory(&mut self) -> Checked {
         self.refused |= self.memory.machine().take_refused();
         if self.refused || self.memory.free_frames() == 0 {
-            self.counts.refused += 1;
             return Ok(());
         }
         Err("out of memory, with memory left and nothing refused".to_string())
@@ -337,7 +373,9 @@ impl World {
             let must = &model.bytes(&self.files)[offset..offset + length];
             if seen != must {
                 let at = seen.iter().zip(must).position(|(seen, must)| seen != must);
-                return Err(format!("process {process} {page:?}+{offset}: wrong byte at {at:?}"));
+                return Err(format!(
+                    "process {process} {page:?}+{offset}: wrong byte at {at:?}"
+                ));
             }
         }
         Ok(())
@@ -382,8 +420,14 @@ impl World {
                     if act(machine, pfn) {
                         return self.succeeded(process, page, access);
                     }
-                    let consumer = Consumer { space: space.id(), address: page.address() };
-                    let context = Context { consumer: Some(consumer), simulated: false };
+                    let consumer = Consumer {
+                        space: space.id(),
+                        address: page.address(),
+                    };
+                    let context = Context {
+                        consumer: Some(consumer),
+                        simulated: false,
+                    };
                     match self.memory.memory_failure(pfn, context) {
                         Ok(report) => report.signal.map_or(Outcome::Resolved, Outcome::Sigbus),
                         Err(error) => return Err(format!("memory_failure: {error:?}")),
@@ -394,18 +438,22 @@ impl World {
                 return self.told(process, page, access, outcome).map(|()| false);
             }
         }
-        Err(format!("process {process} {page:?}: {access:?} does not end"))
+        Err(format!(
+            "process {process} {page:?}: {access:?} does not end"
+        ))
     }
 
     fn succeeded(&self, process: usize, page: VirtualPage, access: Access) -> Checked<bool> {
         match self.processes[process].pages.get(&page) {
-            None => Err(format!("process {process} reached {page:?}, which is not mapped")),
-            Some(model) if !model.protection.allows(access) => {
-                Err(format!("process {process} did {access:?} at {page:?} against its protection"))
-            }
-            Some(model) if model.told => {
-                Err(format!("process {process} reached {page:?}, which it was told is lost"))
-            }
+            None => Err(format!(
+                "process {process} reached {page:?}, which is not mapped"
+            )),
+            Some(model) if !model.protection.allows(access) => Err(format!(
+                "process {process} did {access:?} at {page:?} against its protection"
+            )),
+            Some(model) if model.told => Err(format!(
+                "process {process} reached {page:?}, which it was told is lost"
+            )),
             Some(_) => Ok(true),
         }
     }
@@ -423,7 +471,9 @@ impl World {
             (Outcome::Oom, _) => self.out_of_memory(),
             (Outcome::Sigsegv(_), None) => Ok(()),
             (Outcome::Sigsegv(_), Some(model)) if !model.protection.allows(access) => Ok(()),
-            (Outcome::Sigbus(bus), Some(_)) if !bus.code.is_memory_error() && self.refused => Ok(()),
+            (Outcome::Sigbus(bus), Some(_)) if !bus.code.is_memory_error() && self.refused => {
+                Ok(())
+            }
             (Outcome::Sigbus(bus), Some(model))
                 if bus.code.is_memory_error()
                     && bus.address == page.address()
@@ -434,13 +484,20 @@ impl World {
                 model.told |= model.may_be_lost;
                 Ok(())
             }
-            _ => Err(format!("process {process} {page:?} {access:?}: {outcome:?}")),
+            _ => Err(format!(
+                "process {process} {page:?} {access:?}: {outcome:?}"
+            )),
         }
     }
 
     // Calls.
 
-    fn call(&mut self, got: Result<(), Errno>, expected: Result<(), Errno>, what: &str) -> Checked<bool> {
+    fn call(
+        &mut self,
+        got: Result<(), Errno>,
+        expected: Result<(), Errno>,
+        what: &str,
+    ) -> Checked<bool> {
         match (got, expected) {
             (Ok(()), Ok(())) => Ok(true),
             (Err(Errno::ENOMEM), Ok(())) => self.out_of_memory().map(|()| false),
@@ -454,14 +511,26 @@ impl World {
         let pages = 1 + u64::from(c % 8);
         let pages = pages.min(WINDOW + u64::from(WINDOW_PAGES) - page.0);
         let protection = protection(d);
-        let sharing = if d & 8 == 0 { Sharing::Private } else { Sharing::Shared };
+        let sharing = if d & 8 == 0 {
+            Sharing::Private
+        } else {
+            Sharing::Shared
+        };
         let number = (d >> 4) as usize % (self.files.len() + 1);
         let model = self.files.get(number);
         let first = (d >> 8) % FILE_PAGES;
-        let pages = if model.is_some() { pages.min(u64::from(FILE_PAGES - first)) } else { pages };
+        let pages = if model.is_some() {
+            pages.min(u64::from(FILE_PAGES - first))
+        } else {
+            pages
+        };
         // Shared anonymous memory is a file that has no name; only its mappers' bytes matter, and
         // the files above cover that.
-        let sharing = if model.is_some() { sharing } else { Sharing::Private };
+        let sharing = if model.is_some() {
+            sharing
+        } else {
+            Sharing::Private
+        };
         let source = match model {
             Some(model) => Source::File(&model.file, u64::from(first) * PAGE_SIZE as u64),
             None => Source::Anonymous,
@@ -476,8 +545,14 @@ impl World {
         let owner = &self.processes[process];
         let taken = range.clone().any(|page| owner.pages.contains_key(&page));
         let length = pages * PAGE_SIZE as u64;
-        let got = self.memory.mmap(&owner.space, placement, length, protection, sharing, source);
-        let expected = if taken && !replace { Err(Errno::EEXIST) } else { Ok(()) };
+        let got = self
+            .memory
+            .mmap(&owner.space, placement, length, protection, sharing, source);
+        let expected = if taken && !replace {
+            Err(Errno::EEXIST)
+        } else {
+            Ok(())
+        };
         if self.call(got.map(|_| ()), expected, "mmap")? {
             for (count, page) in range.enumerate() {
                 let shows = match number < self.files.len() {
@@ -502,10 +577,14 @@ impl World {
     fn unmap(&mut self, process: usize, page: VirtualPage, c: u32) -> Checked {
         let pages = 1 + u64::from(c % 8);
         let owner = &self.processes[process];
-        let got = self.memory.munmap(&owner.space, page.address(), pages * PAGE_SIZE as u64);
+        let got = self
+            .memory
+            .munmap(&owner.space, page.address(), pages * PAGE_SIZE as u64);
         if self.call(got, Ok(()), "munmap")? {
             let range = page..VirtualPage(page.0 + pages);
-            self.processes[process].pages.retain(|page, _| !range.contains(page));
+            self.processes[process]
+                .pages
+                .retain(|page, _| !range.contains(page));
         }
         Ok(())
     }
@@ -525,7 +604,10 @@ impl World {
         mut change: impl FnMut(&mut PageModel),
     ) {
         let range = page..VirtualPage(page.0 + pages);
-        self.processes[process].pages.range_mut(range).for_each(|(_, model)| change(model));
+        self.processes[process]
+            .pages
+            .range_mut(range)
+            .for_each(|(_, model)| change(model));
     }
 
     fn protect(&mut self, process: usize, page: VirtualPage, c: u32, d: u32) -> Checked {
@@ -533,7 +615,9 @@ impl World {
         let expected = self.covered(process, page, pages);
         let space = &self.processes[process].space;
         let length = pages * PAGE_SIZE as u64;
-        let got = self.memory.mprotect(space, page.address(), length, protection);
+        let got = self
+            .memory
+            .mprotect(space, page.address(), length, protection);
         if self.call(got, expected, "mprotect")? {
             self.change(process, page, pages, |model| model.protection = protection);
         }
@@ -546,7 +630,11 @@ impl World {
         if expected.is_ok() && advice == Advice::Fork(OnFork::Wipe) {
             let owner = &self.processes[process];
             let range = page..VirtualPage(page.0 + pages);
-            if owner.pages.range(range).any(|(_, model)| matches!(model.shows, Shows::File(..))) {
+            if owner
+                .pages
+                .range(range)
+                .any(|(_, model)| matches!(model.shows, Shows::File(..)))
+            {
                 expected = Err(Errno::EINVAL);
             }
         }
@@ -563,8 +651,16 @@ impl World {
     }
 
     fn populate(&mut self, process: usize, page: VirtualPage, c: u32, d: u32) -> Checked {
-        let access = if d & 1 == 0 { Access::Load } else { Access::Store };
-        let advice = if d & 1 == 0 { Advice::PopulateRead } else { Advice::PopulateWrite };
+        let access = if d & 1 == 0 {
+            Access::Load
+        } else {
+            Access::Store
+        };
+        let advice = if d & 1 == 0 {
+            Advice::PopulateRead
+        } else {
+            Advice::PopulateWrite
+        };
         let expected = self.covered(process, page, 1 + u64::from(c % 5));
         let space = &self.processes[process].space;
         let length = (1 + u64::from(c % 5)) * PAGE_SIZE as u64;
@@ -616,7 +712,11 @@ impl World {
                     }
                     (model.on_fork != OnFork::Omit).then_some((*page, model))
                 };
-                let pages = self.processes[process].pages.iter().filter_map(inherit).collect();
+                let pages = self.processes[process]
+                    .pages
+                    .iter()
+                    .filter_map(inherit)
+                    .collect();
                 self.processes.push(Process { space, pages });
                 Ok(())
             }
@@ -640,10 +740,16 @@ impl World {
         let position = b % size;
         let length = (1 + c % (2 * PAGE_SIZE as u32)).min(size - position) as usize;
         let mut seen = std::vec![0; length];
-        let got = self.memory.read_file(&self.files[number].file, u64::from(position), &mut seen);
+        let got = self
+            .memory
+            .read_file(&self.files[number].file, u64::from(position), &mut seen);
         self.refused |= self.memory.machine().take_refused();
         let model = &self.files[number];
-        let contents: Vec<u8> = model.pages.iter().flat_map(|page| page.iter().copied()).collect();
+        let contents: Vec<u8> = model
+            .pages
+            .iter()
+            .flat_map(|page| page.iter().copied())
+            .collect();
         let done = got.unwrap_or(0);
         if seen[..done] != contents[position as usize..position as usize + done] {
             return Err(format!("file {number}: wrong bytes at {position}"));
@@ -654,7 +760,9 @@ impl World {
             Ok(done) if done == length || (may_fail && done > 0) => Ok(()),
             Err(Errno::EIO) if may_fail => Ok(()),
             Err(Errno::ENOMEM) => self.out_of_memory(),
-            got => Err(format!("file {number}: read of {length} at {position}: {got:?}")),
+            got => Err(format!(
+                "file {number}: read of {length} at {position}: {got:?}"
+            )),
         }
     }
 
@@ -662,11 +770,21 @@ impl World {
         let number = a as usize % self.files.len();
         let size = FILE_PAGES * PAGE_SIZE as u32;
         // Whole pages often: they bring lost ones back.
-        let position = if d & 1 == 0 { b % size } else { b % size & !(PAGE_SIZE as u32 - 1) };
-        let length = if d & 1 == 0 { 1 + c % 300 } else { PAGE_SIZE as u32 };
+        let position = if d & 1 == 0 {
+            b % size
+        } else {
+            b % size & !(PAGE_SIZE as u32 - 1)
+        };
+        let length = if d & 1 == 0 {
+            1 + c % 300
+        } else {
+            PAGE_SIZE as u32
+        };
         let length = length.min(size - position) as usize;
         let bytes = std::vec![(d >> 1) as u8; length];
-        let got = self.memory.write_file(&self.files[number].file, u64::from(position), &bytes);
+        let got = self
+            .memory
+            .write_file(&self.files[number].file, u64::from(position), &bytes);
         self.refused |= self.memory.machine().take_refused();
         let done = got.unwrap_or(0);
         let model = &mut self.files[number];
@@ -679,7 +797,9 @@ impl World {
             Ok(done) if done == length || (may_fail && done > 0) => Ok(()),
             Err(Errno::EIO) if may_fail => Ok(()),
             Err(Errno::ENOMEM) => self.out_of_memory(),
-            got => Err(format!("file {number}: write of {length} at {position}: {got:?}")),
+            got => Err(format!(
+                "file {number}: write of {length} at {position}: {got:?}"
+            )),
         }
     }
 
@@ -695,7 +815,9 @@ impl World {
                     stored != *model.pages[*index as usize] && !model.may_be_lost.contains(index)
                 });
                 wrong.map_or(Ok(()), |index| {
-                    Err(format!("file {number}: page {index} is not in the store after a sync"))
+                    Err(format!(
+                        "file {number}: page {index} is not in the store after a sync"
+                    ))
                 })
             }
             Ok(()) => Ok(()),
@@ -755,7 +877,9 @@ impl World {
     }
 
     fn soft_offline(&mut self, process: usize, page: VirtualPage) -> Checked {
-        let Some(pfn) = self.frame_of(&self.processes[process].space, page) else { return Ok(()) };
+        let Some(pfn) = self.frame_of(&self.processes[process].space, page) else {
+            return Ok(());
+        };
         match self.memory.soft_offline(pfn) {
             Ok(()) if self.memory.frame_state(pfn) == Some(FrameState::Isolated) => Ok(()),
             Ok(()) => Err(format!("{pfn:?} is still in use after soft offline")),
@@ -773,28 +897,57 @@ impl Default for World {
 }
 
 fn span(c: u32, d: u32) -> (usize, usize) {
-    let offset = (c >> 8) as usize % PAGE_SIZE;
+    let offset = if d >> 20 & 3 == 0 {
+        0
+    } else {
+        (c >> 8) as usize % PAGE_SIZE
+    };
     let length = match d >> 16 & 7 {
-        0 => PAGE_SIZE,
+        0..3 => PAGE_SIZE,
         _ => 1 + (d >> 4) as usize % 200,
     };
     (offset, length.min(PAGE_SIZE - offset))
 }
 
 fn protection(number: u32) -> Protection {
-    match number % 8 {
+    match number >> 12 & 15 {
         0 => Protection::NONE,
-        1 | 2 => Protection::READ,
+        1..4 => Protection::READ,
         _ => Protection::READ_WRITE,
     }
 }
 
 fn replay(script: &[Step]) -> Result<Counts, Failure> {
-    let mut world = World::new();
+    replay_in(World::new(), script)
+}
+
+/// Runs a script whose allocation number `refuse` is refused, and returns whether it has so many.
+///
+/// # Errors
+///
+/// The first broken promise.
+pub fn run_refusing(script: &Script, refuse: u32) -> Result<bool, Failure> {
+    let world = World::new();
+    world.memory.machine().refuse_allocation(refuse);
+    replay_in(world, &script.0).map(|counts| counts.refused > 0)
+}
+
+/// The steps that `seed` stands for.
+pub fn script(seed: u64, steps: usize) -> Script {
+    let mut random = Random(seed);
+    Script((0..steps).map(|_| Step::random(&mut random)).collect())
+}
+
+fn replay_in(mut world: World, script: &[Step]) -> Result<Counts, Failure> {
     for (number, step) in script.iter().enumerate() {
-        world.step(*step).map_err(|what| Failure { step: number, what })?;
+        world
+            .step(*step)
+            .map_err(|what| Failure { step: number, what })?;
     }
-    world.finish().map_err(|what| Failure { step: script.len(), what })
+    world.finish().map_err(|what| Failure {
+        step: script.len(),
+        what,
+    })
 }
 
 /// Runs a script.
@@ -812,9 +965,8 @@ pub fn run_script(script: &Script) -> Result<Counts, Failure> {
 ///
 /// A script that breaks a promise, and how; see [`shrink`].
 pub fn run(seed: u64, steps: usize) -> Result<Counts, (Script, Failure)> {
-    let mut random = Random(seed);
-    let script: Vec<Step> = (0..steps).map(|_| Step::random(&mut random)).collect();
-    replay(&script).map_err(|failure| (Script(script), failure))
+    let script = script(seed, steps);
+    replay(&script.0).map_err(|failure| (script, failure))
 }
 
 /// The shortest failing script that removing steps leads to.
