@@ -47,6 +47,9 @@ pub enum Advice {
 impl<M: Machine> Memory<M> {
     /// Maps `length` bytes, rounded up to pages, and returns where.
     ///
+    /// If the heap fails although the machine admitted the allocation, [`Placement::Fixed`] has
+    /// unmapped what was there; every other error changes nothing.
+    ///
     /// # Errors
     ///
     /// `EINVAL`: the length is zero, or an address or offset unaligned. `ENOMEM`: no room, no

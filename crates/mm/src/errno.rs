@@ -4,10 +4,6 @@
 /// says otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(i32)]
-#[expect(
-    clippy::upper_case_acronyms,
-    reason = "these are the names everybody knows"
-)]
 pub enum Errno {
     /// I/O error: a device failed, or a file's page was lost before it was written back.
     EIO = 5,

@@ -237,18 +237,17 @@ impl<M: Machine> Memory<M> {
         let mut told: Option<VirtualAddress> = None;
         self.unmap_failed(page, left, |space, mapper| {
             let address = mapper.page().address();
-            match consumer.filter(|consumer| consumer.space == space.id) {
-                Some(consumer) => {
-                    // A page that is mapped twice has two addresses: the one touched counts.
-                    if told.is_none() || consumer.address.page() == mapper.page() {
-                        told = Some(address);
-                    }
+            if let Some(consumer) = consumer.filter(|consumer| consumer.space == space.id) {
+                // A page that is mapped twice has two addresses: the one touched counts.
+                if told.is_none() || consumer.address.page() == mapper.page() {
+                    told = Some(address);
                 }
-                None if self.wants_early_kill(space) => self.machine.notify(Victim {
+            } else if self.wants_early_kill(space) {
+                let signal = Sigbus::lost(BusCode::ActionOptional, address);
+                self.machine.notify(Victim {
                     space: space.id,
-                    signal: Sigbus::lost(BusCode::ActionOptional, address),
-                }),
-                None => {}
+                    signal,
+                });
             }
         });
         told.map(|address| Sigbus::lost(BusCode::ActionRequired, address))

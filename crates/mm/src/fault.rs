@@ -11,7 +11,7 @@ use crate::rmap::Mapper;
 use crate::vma::{Sharing, Vma};
 use crate::{
     Access, AddressSpace, Context, Entry, Errno, File, FrameState, Machine, Memory, PAGE_SHIFT,
-    PAGES_END, PageRange, Pfn, Protection, UserFrame, VirtualAddress, VirtualPage,
+    PAGES_END, Pfn, Protection, UserFrame, VirtualAddress, VirtualPage,
 };
 
 /// Why a process gets `SIGSEGV`, with the values of `si_code`.
@@ -156,8 +156,7 @@ impl<M: Machine> Memory<M> {
             Entry::Empty if vma.is_private_anonymous() => fault.demand_zero(),
             Entry::Empty => fault.file_page(),
             Entry::Page(_, protection) if protection.allows(access) => {
-                // Another CPU resolved it, and this one has not noticed yet.
-                self.machine.invalidate(space.id(), PageRange::single(page));
+                // Another CPU resolved it meanwhile, and removed what this one had cached.
                 Ok(())
             }
             Entry::Page(pfn, _) if access == Access::Store => fault.store(pfn),
@@ -290,14 +289,7 @@ impl<M: Machine> Fault<'_, M> {
         let old = memory.frames.get(pfn);
         let fresh = self.fresh_copy(&old);
         memory.frames.put(old);
-        let fresh = fresh?;
-        let permit = match memory.permit() {
-            Ok(permit) => permit,
-            Err(error) => {
-                memory.frames.put(fresh);
-                return Err(error.into());
-            }
-        };
+        let fresh = self.adopt(fresh?)?;
         // Break before make: no CPU may have a translation to each of the two frames.
         if let Some(unmapped) = self
             .inner
@@ -307,9 +299,6 @@ impl<M: Machine> Fault<'_, M> {
             let old = unmapped.flush(&memory.machine);
             memory.end_mapping(Mapper::new(self.space.id(), self.page), old);
         }
-        let mapper = Mapper::new(self.space.id(), self.page);
-        let inserted = memory.frames.lock(&fresh).mappers.insert(permit, mapper);
-        debug_assert!(inserted.is_ok(), "the first mapper needs no room");
         self.inner
             .table
             .map(&memory.machine, self.page, fresh, self.vma.protection);
@@ -340,19 +329,32 @@ impl<M: Machine> Fault<'_, M> {
 
     /// Maps a frame that nobody else has where there is no entry.
     fn map_fresh(&self, fresh: UserFrame) -> Result<(), Stop> {
-        let memory = self.memory;
-        let mapper = Mapper::new(self.space.id(), self.page);
-        let inserted = memory
-            .permit()
-            .and_then(|permit| memory.frames.lock(&fresh).mappers.insert(permit, mapper));
-        if let Err(error) = inserted {
-            memory.frames.put(fresh);
-            return Err(error.into());
-        }
+        let fresh = self.adopt(fresh)?;
         self.inner
             .table
-            .map(&memory.machine, self.page, fresh, self.vma.protection);
+            .map(&self.memory.machine, self.page, fresh, self.vma.protection);
         Ok(())
+    }
+
+    /// Makes this page the mapper of a frame that nobody else has, or gives the frame back. An
+    /// error of the frame that is found from here on waits for the space's lock.
+    fn adopt(&self, fresh: UserFrame) -> Result<UserFrame, Stop> {
+        let adopted = self.memory.permit().map_err(Stop::from).and_then(|permit| {
+            let mut frame = self.memory.frames.lock(&fresh);
+            if frame.poisoned {
+                return Err(Stop::Outcome(Outcome::Retry));
+            }
+            Ok(frame
+                .mappers
+                .insert(permit, Mapper::new(self.space.id(), self.page))?)
+        });
+        match adopted {
+            Ok(()) => Ok(fresh),
+            Err(stop) => {
+                self.memory.frames.put(fresh);
+                Err(stop)
+            }
+        }
     }
 
     fn protect(&self, protection: Protection) {

@@ -245,18 +245,22 @@ impl<M: Machine> Memory<M> {
         }
         let filled = self.filled_frame(file, index);
         let mut cache = file.cache.lock();
-        match filled {
-            Ok(frame) => {
+        let error = match filled {
+            // An error of the frame that is found from here on finds it in its slot.
+            Ok(frame) if !self.frames.lock(&frame).poisoned => {
                 if let Some(slot) = cache.slots.get_mut(index) {
                     *slot = Slot::Filled(frame);
                 }
-                Ok(())
+                return Ok(());
             }
-            Err(error) => {
-                cache.slots.remove(index);
-                Err(error)
+            Ok(frame) => {
+                self.frames.put(frame);
+                Errno::EBUSY
             }
-        }
+            Err(error) => error,
+        };
+        cache.slots.remove(index);
+        Err(error)
     }
 
     fn filled_frame(&self, file: &File, index: u32) -> Result<UserFrame, Errno> {
@@ -264,29 +268,20 @@ impl<M: Machine> Memory<M> {
             file: file.id,
             index,
         };
-        loop {
-            let frame = self.frames.allocate_user(&self.machine, state)?;
-            let read = match file.kind {
-                FileKind::Stored => self.machine.store_read(file, index, &frame),
-                FileKind::Memory => {
-                    self.machine.zero(&frame);
-                    Ok(())
-                }
-            };
-            let poisoned = {
-                let mut frame = self.frames.lock(&frame);
-                frame.dirty = file.kind == FileKind::Memory;
-                frame.poisoned
-            };
-            match read {
-                Ok(()) if !poisoned => return Ok(frame),
-                Ok(()) => self.frames.put(frame),
-                Err(error) => {
+        let frame = self.frames.allocate_user(&self.machine, state)?;
+        match file.kind {
+            FileKind::Memory => {
+                self.machine.zero(&frame);
+                self.frames.lock(&frame).dirty = true;
+            }
+            FileKind::Stored => {
+                if let Err(error) = self.machine.store_read(file, index, &frame) {
                     self.frames.put(frame);
                     return Err(error);
                 }
             }
         }
+        Ok(frame)
     }
 
     /// Reads from a file at a byte position, and returns how many bytes. A clean page whose
@@ -355,7 +350,8 @@ impl<M: Machine> Memory<M> {
     }
 
     /// Writes to a file at a byte position, growing it, and returns how many bytes. A page that
-    /// was lost comes back when all of it is written.
+    /// was lost comes back when all of it is written. The caller keeps writers and syncs of one
+    /// file apart, as an inode's lock does.
     ///
     /// # Errors
     ///
@@ -386,8 +382,8 @@ impl<M: Machine> Memory<M> {
         let end =
             (u64::from(piece.index) << crate::PAGE_SHIFT) + (piece.offset + piece.length) as u64;
         let before = file.size();
-        if piece.length == PAGE_SIZE {
-            self.revive(file, piece.index);
+        if piece.length == PAGE_SIZE && self.rewrite_lost(file, piece.index, bytes)? {
+            return Ok(());
         }
         if end > before {
             file.cache.lock().size = end;
@@ -419,16 +415,32 @@ impl<M: Machine> Memory<M> {
         }
     }
 
-    /// Forgets that a page was lost, because all of it is about to be written.
-    fn revive(&self, file: &File, index: u32) {
-        let mut cache = file.cache.lock();
-        if matches!(cache.slots.get(index), Some(Slot::Lost)) {
-            cache.slots.remove(index);
+    /// Brings a lost page back with contents that replace all of it. Until they are complete it
+    /// stays lost. Returns whether it was.
+    fn rewrite_lost(&self, file: &File, index: u32, bytes: &[u8]) -> Result<bool, Errno> {
+        if !matches!(file.cache.lock().slots.get(index), Some(Slot::Lost)) {
+            return Ok(false);
         }
+        let state = FrameState::File {
+            file: file.id,
+            index,
+        };
+        let frame = self.frames.allocate_user(&self.machine, state)?;
+        self.frames.lock(&frame).dirty = true;
+        self.machine.write(&frame, 0, bytes);
+        let mut cache = file.cache.lock();
+        if !self.frames.lock(&frame).poisoned
+            && let Some(slot @ Slot::Lost) = cache.slots.get_mut(index)
+        {
+            *slot = Slot::Filled(frame);
+            return Ok(true);
+        }
+        self.frames.put(frame);
+        Err(Errno::EBUSY)
     }
 
     /// Writes all dirty pages of a file to its store, and reports an error that happened since
-    /// the last call.
+    /// the last call. The caller keeps writers and syncs of one file apart.
     ///
     /// # Errors
     ///

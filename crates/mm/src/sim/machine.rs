@@ -14,7 +14,7 @@ use crate::{
 /// Bytes that are lost together.
 pub const LINE: usize = 64;
 /// Where simulated RAM starts: 1 GiB.
-pub(super) const FIRST_FRAME: u64 = 0x40000;
+pub const FIRST_FRAME: u64 = 0x40000;
 /// How many CPUs have a translation cache.
 pub const CPUS: usize = 3;
 
@@ -157,16 +157,17 @@ impl SimMachine {
         locked(&self.store).insert((file, index), Box::new(page));
     }
 
-    /// Translates as the hardware does: from the cache, or by a walk that fills it. `None` is a
-    /// fault.
-    pub fn translate(
+    /// Translates as the hardware does, from the cache or by a walk that fills it, and accesses
+    /// the frame. An invalidation waits for the access, as a `DSB` does. `None` is a fault.
+    pub fn translated<R>(
         &self,
         cpu: usize,
         space: SpaceId,
         root: Pfn,
         page: VirtualPage,
         access: Access,
-    ) -> Option<Pfn> {
+        act: impl FnOnce(Pfn) -> R,
+    ) -> Option<R> {
         let mut caches = locked(&self.caches);
         let cached = caches[cpu].get(&(space, page)).copied();
         let (pfn, protection) = match cached {
@@ -177,7 +178,7 @@ impl SimMachine {
                 found
             }
         };
-        protection.allows(access).then_some(pfn)
+        protection.allows(access).then(|| act(pfn))
     }
 
     fn walk(&self, root: Pfn, page: VirtualPage) -> Option<(Pfn, Protection)> {

@@ -13,8 +13,9 @@ mod model;
 mod random;
 mod world;
 
-pub use machine::{CPUS, LINE, SimMachine};
+pub use machine::{CPUS, FIRST_FRAME, LINE, SimMachine};
 pub use random::Random;
 pub use world::{
-    Counts, Failure, Kind, Script, Step, World, run, run_refusing, run_script, script, shrink,
+    Counts, Failure, Kind, Script, Step, World, memory, run, run_refusing, run_script, script,
+    shrink, try_access,
 };

@@ -96,7 +96,7 @@ impl Step {
             .expect("the ticket is below the total");
         Self {
             kind,
-            numbers: [(); 4].map(|()| random.next() as u32),
+            numbers: [(); 4].map(|()| random.number() as u32),
         }
     }
 }
@@ -187,6 +187,12 @@ impl core::ops::AddAssign for Counts {
     }
 }
 
+/// A manager of so many simulated frames.
+pub fn memory(frames: u32) -> Memory<SimMachine> {
+    let usable = Pfn(FIRST_FRAME)..Pfn(FIRST_FRAME + u64::from(frames));
+    Memory::new(SimMachine::default(), &[usable]).expect("there are frames")
+}
+
 type Checked<T = ()> = Result<T, String>;
 
 /// Memory, processes, files, and what they must contain.
@@ -202,8 +208,7 @@ pub struct World {
 impl World {
     /// One process with nothing mapped, two files on a store and one in memory.
     pub fn new() -> Self {
-        let usable = Pfn(FIRST_FRAME)..Pfn(FIRST_FRAME + u64::from(FRAMES));
-        let memory = Memory::new(SimMachine::default(), &[usable]).expect("it is not empty");
+        let memory = memory(FRAMES);
         let kinds = [FileKind::Stored, FileKind::Stored, FileKind::Memory];
         let files = kinds.iter().enumerate().map(|(number, kind)| {
             let size = u64::from(FILE_PAGES) * PAGE_SIZE as u64;
@@ -406,36 +411,12 @@ impl World {
     ) -> Checked<bool> {
         for _ in 0..ATTEMPTS {
             let space = &self.processes[process].space;
-            let root = self.memory.root(space);
-            let machine = self.memory.machine();
-            let outcome = match machine.translate(cpu, space.id(), root, page, access) {
-                None => self.memory.fault(space, page.address(), access),
-                Some(pfn) => {
-                    if !matches!(
-                        self.memory.frame_state(pfn),
-                        Some(FrameState::Anonymous | FrameState::File { .. })
-                    ) {
-                        return Err(format!("a CPU reached {pfn:?}, which no user owns"));
-                    }
-                    if act(machine, pfn) {
-                        return self.succeeded(process, page, access);
-                    }
-                    let consumer = Consumer {
-                        space: space.id(),
-                        address: page.address(),
-                    };
-                    let context = Context {
-                        consumer: Some(consumer),
-                        simulated: false,
-                    };
-                    match self.memory.memory_failure(pfn, context) {
-                        Ok(report) => report.signal.map_or(Outcome::Resolved, Outcome::Sigbus),
-                        Err(error) => return Err(format!("memory_failure: {error:?}")),
-                    }
+            match try_access(&self.memory, space, cpu, page, access, &mut act)? {
+                None => return self.succeeded(process, page, access),
+                Some(Outcome::Resolved) => {}
+                Some(outcome) => {
+                    return self.told(process, page, access, outcome).map(|()| false);
                 }
-            };
-            if outcome != Outcome::Resolved {
-                return self.told(process, page, access, outcome).map(|()| false);
             }
         }
         Err(format!(
@@ -773,7 +754,7 @@ impl World {
         let position = if d & 1 == 0 {
             b % size
         } else {
-            b % size & !(PAGE_SIZE as u32 - 1)
+            b % FILE_PAGES * PAGE_SIZE as u32
         };
         let length = if d & 1 == 0 {
             1 + c % 300
@@ -893,6 +874,53 @@ impl World {
 impl Default for World {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// Tries an access on a CPU, and resolves the fault or memory error that it ends in. `None`: it
+/// succeeded.
+///
+/// # Errors
+///
+/// The CPU reached a frame that it must not reach.
+pub fn try_access(
+    memory: &Memory<SimMachine>,
+    space: &AddressSpace,
+    cpu: usize,
+    page: VirtualPage,
+    access: Access,
+    mut act: impl FnMut(&SimMachine, Pfn) -> bool,
+) -> Result<Option<Outcome>, String> {
+    let machine = memory.machine();
+    let root = memory.root(space);
+    let done = machine.translated(cpu, space.id(), root, page, access, |pfn| {
+        let state = memory.frame_state(pfn);
+        if matches!(state, Some(FrameState::Anonymous | FrameState::File { .. })) {
+            return Ok((pfn, act(machine, pfn)));
+        }
+        Err(format!("a CPU reached {pfn:?}, which is {state:?}"))
+    });
+    match done {
+        None => Ok(Some(memory.fault(space, page.address(), access))),
+        Some(Err(what)) => Err(what),
+        Some(Ok((_, true))) => Ok(None),
+        Some(Ok((pfn, false))) => {
+            let consumer = Consumer {
+                space: space.id(),
+                address: page.address(),
+            };
+            let context = Context {
+                consumer: Some(consumer),
+                simulated: false,
+            };
+            match memory.memory_failure(pfn, context) {
+                Ok(report) => Ok(Some(
+                    report.signal.map_or(Outcome::Resolved, Outcome::Sigbus),
+                )),
+                Err(Errno::EHWPOISON) => Ok(Some(Outcome::Resolved)),
+                Err(error) => Err(format!("memory_failure: {error:?}")),
+            }
+        }
     }
 }
 
