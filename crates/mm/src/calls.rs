@@ -47,9 +47,6 @@ pub enum Advice {
 impl<M: Machine> Memory<M> {
     /// Maps `length` bytes, rounded up to pages, and returns where.
     ///
-    /// If the heap fails although the machine admitted the allocation, [`Placement::Fixed`] has
-    /// unmapped what was there; every other error changes nothing.
-    ///
     /// # Errors
     ///
     /// `EINVAL`: the length is zero, or an address or offset unaligned. `ENOMEM`: no room, no
@@ -69,13 +66,12 @@ impl<M: Machine> Memory<M> {
             Placement::Fixed(start) | Placement::FixedNoReplace(start) => start,
         };
         let pages = PageRange::of_bytes(start, length)?;
-        let permit = self.permit()?;
         let backing = self.backing(sharing, source, pages.pages())?;
         let file = backing.file().cloned();
         let mut inner = space.0.inner.lock();
         let result = self
             .place(space, &mut inner, placement, pages)
-            .and_then(|pages| {
+            .map(|pages| {
                 let area = Vma {
                     pages,
                     protection,
@@ -83,10 +79,8 @@ impl<M: Machine> Memory<M> {
                     backing,
                     on_fork: OnFork::Inherit,
                 };
-                inner
-                    .vmas
-                    .insert(permit, area)
-                    .map(|()| pages.start().address())
+                inner.vmas.insert_reserved(area);
+                pages.start().address()
             });
         drop(inner);
         if let (Err(_), Some(file)) = (result, file) {
@@ -116,7 +110,7 @@ impl<M: Machine> Memory<M> {
         }
     }
 
-    /// Makes room. After this nothing but the area's own insertion can fail.
+    /// Makes room for an area. After this nothing can fail.
     fn place(
         &self,
         space: &AddressSpace,
@@ -124,16 +118,22 @@ impl<M: Machine> Memory<M> {
         placement: Placement,
         pages: PageRange,
     ) -> Result<PageRange, Errno> {
-        match placement {
-            Placement::Anywhere => inner.vmas.find_room(pages.pages()).ok_or(Errno::ENOMEM),
-            Placement::FixedNoReplace(_) if !inner.vmas.is_unused(pages) => Err(Errno::EEXIST),
-            Placement::FixedNoReplace(_) => Ok(pages),
+        let place = match placement {
+            Placement::Anywhere => inner.vmas.find_room(pages.pages()).ok_or(Errno::ENOMEM)?,
+            Placement::FixedNoReplace(_) if !inner.vmas.is_unused(pages) => {
+                return Err(Errno::EEXIST);
+            }
+            Placement::FixedNoReplace(_) => pages,
             Placement::Fixed(_) => {
                 self.split_at_ends(inner, pages)?;
-                self.unmap_areas(space.id(), inner, pages);
-                Ok(pages)
+                pages
             }
+        };
+        inner.vmas.reserve(self.permit())?;
+        if let Placement::Fixed(_) = placement {
+            self.unmap_areas(space.id(), inner, place);
         }
+        Ok(place)
     }
 
     fn split_at_ends(&self, inner: &mut Inner, pages: PageRange) -> Result<(), Errno> {

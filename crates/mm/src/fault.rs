@@ -240,7 +240,7 @@ impl<M: Machine> Fault<'_, M> {
         self.inner
             .table
             .prepare(&memory.machine, &memory.frames, self.page)?;
-        let permit = memory.permit()?;
+        let permit = memory.permit();
         let mut frame = memory.frames.lock(cached);
         if frame.poisoned || frame.migrating {
             return Err(Stop::Outcome(Outcome::Retry));
@@ -339,15 +339,16 @@ impl<M: Machine> Fault<'_, M> {
     /// Makes this page the mapper of a frame that nobody else has, or gives the frame back. An
     /// error of the frame that is found from here on waits for the space's lock.
     fn adopt(&self, fresh: UserFrame) -> Result<UserFrame, Stop> {
-        let adopted = self.memory.permit().map_err(Stop::from).and_then(|permit| {
+        let permit = self.memory.permit();
+        let adopted = {
             let mut frame = self.memory.frames.lock(&fresh);
             if frame.poisoned {
-                return Err(Stop::Outcome(Outcome::Retry));
+                Err(Stop::Outcome(Outcome::Retry))
+            } else {
+                let mapper = Mapper::new(self.space.id(), self.page);
+                frame.mappers.insert(permit, mapper).map_err(Stop::from)
             }
-            Ok(frame
-                .mappers
-                .insert(permit, Mapper::new(self.space.id(), self.page))?)
-        });
+        };
         match adopted {
             Ok(()) => Ok(fresh),
             Err(stop) => {

@@ -170,7 +170,7 @@ impl<M: Machine> Memory<M> {
     /// `ENOMEM`; `EOVERFLOW` if its pages have no number.
     pub fn create_file(&self, kind: FileKind, size: u64) -> Result<Arc<File>, Errno> {
         u32::try_from(size.div_ceil(PAGE_SIZE as u64)).map_err(|_| Errno::EOVERFLOW)?;
-        let permit = self.permit()?;
+        let permit = self.permit();
         let id = FileId(self.next_file.fetch_add(1, Ordering::Relaxed));
         let cache = Cache {
             size,
@@ -234,7 +234,7 @@ impl<M: Machine> Memory<M> {
     ///
     /// `ENOMEM`; `EIO` if the store failed; `EBUSY` if another CPU is at it.
     pub(crate) fn fetch(&self, file: &Arc<File>, index: u32) -> Result<(), Errno> {
-        let permit = self.permit()?;
+        let permit = self.permit();
         {
             let mut cache = file.cache.lock();
             match cache.slots.get(index) {

@@ -63,7 +63,7 @@ impl<M: Machine> Memory<M> {
         stale: &mut Option<Stale>,
     ) -> Result<(), Errno> {
         for vma in parent.vmas.iter().filter(|vma| vma.on_fork != OnFork::Omit) {
-            let permit = self.permit()?;
+            let permit = self.permit();
             let copy = vma.part(vma.pages);
             let file = copy.backing.file().cloned();
             if let Err(error) = child.vmas.insert(permit, copy) {
@@ -128,7 +128,7 @@ impl<M: Machine> Memory<M> {
             return Ok(false);
         }
         child.table.prepare(&self.machine, &self.frames, page)?;
-        let permit = self.permit()?;
+        let permit = self.permit();
         let mut frame = self.frames.lock_known(pfn);
         if frame.poisoned {
             // It is being unmapped from the parent at this moment, and what that leaves is this.

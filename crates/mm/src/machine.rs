@@ -129,15 +129,29 @@ pub trait Machine {
     }
 }
 
-/// Proof that the machine admitted a heap allocation: nothing in this crate grows without one.
+/// The machine's answer to one heap allocation. Nothing in this crate grows without one, and it
+/// fails at the very place where the heap would.
 #[derive(Debug)]
-pub(crate) struct Permit(());
+pub(crate) struct Permit {
+    granted: bool,
+}
 
 impl Permit {
     /// Asks for one.
-    pub(crate) fn ask<M: Machine>(machine: &M) -> Result<Self, Errno> {
-        if machine.admit(Allocation::Heap) {
-            Ok(Self(()))
+    pub(crate) fn ask<M: Machine>(machine: &M) -> Self {
+        Self {
+            granted: machine.admit(Allocation::Heap),
+        }
+    }
+
+    /// Whether the allocation may go ahead.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn redeem(self) -> Result<(), Errno> {
+        if self.granted {
+            Ok(())
         } else {
             Err(Errno::ENOMEM)
         }
@@ -145,6 +159,6 @@ impl Permit {
 
     #[cfg(test)]
     pub(crate) fn for_test() -> Self {
-        Self(())
+        Self { granted: true }
     }
 }

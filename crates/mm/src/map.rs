@@ -14,11 +14,16 @@ const CHUNK: usize = 128;
 pub(crate) struct OrderedMap<K, V> {
     /// Sorted, and each chunk is sorted and not empty.
     chunks: Vec<Vec<(K, V)>>,
+    /// An empty chunk for the insertion it was reserved for.
+    spare: Option<Vec<(K, V)>>,
 }
 
 impl<K: Ord + Copy, V> OrderedMap<K, V> {
     pub(crate) const fn new() -> Self {
-        Self { chunks: Vec::new() }
+        Self {
+            chunks: Vec::new(),
+            spare: None,
+        }
     }
 
     /// The chunk that holds the greatest key not above `key`.
@@ -77,18 +82,45 @@ impl<K: Ord + Copy, V> OrderedMap<K, V> {
     /// # Errors
     ///
     /// `ENOMEM`; the map is as it was, and the value is gone.
-    pub(crate) fn insert(&mut self, _permit: Permit, key: K, value: V) -> Result<(), Errno> {
+    pub(crate) fn insert(&mut self, permit: Permit, key: K, value: V) -> Result<(), Errno> {
+        permit.redeem()?;
+        let chunk = self.chunk(key).unwrap_or(0);
+        if self
+            .chunks
+            .get(chunk)
+            .is_none_or(|chunk| chunk.len() == CHUNK)
+        {
+            self.make_room()?;
+        }
+        self.insert_reserved(key, value);
+        Ok(())
+    }
+
+    /// Makes room for one [`insert_reserved`](Self::insert_reserved), whatever is removed before.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`; the map is as it was.
+    pub(crate) fn reserve(&mut self, permit: Permit) -> Result<(), Errno> {
+        permit.redeem()?;
+        self.make_room()
+    }
+
+    fn make_room(&mut self) -> Result<(), Errno> {
+        self.chunks.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
+        self.spare = Some(Self::empty_chunk()?);
+        Ok(())
+    }
+
+    /// Inserts a key that is not there and for which there is room.
+    pub(crate) fn insert_reserved(&mut self, key: K, value: V) {
         debug_assert!(self.get(key).is_none(), "the key is there already");
-        let Some(mut chunk) = self.chunk(key).or((!self.chunks.is_empty()).then_some(0)) else {
-            let entries = Self::empty_chunk()?;
-            self.chunks.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
-            self.chunks.push(entries);
-            self.chunks[0].push((key, value));
-            return Ok(());
-        };
-        if self.chunks[chunk].len() == CHUNK {
-            let mut upper = Self::empty_chunk()?;
-            self.chunks.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
+        let spare = self.spare.take().unwrap_or_default();
+        let mut chunk = self.chunk(key).unwrap_or(0);
+        if self.chunks.is_empty() {
+            self.chunks.push(spare);
+        } else if self.chunks[chunk].len() == CHUNK {
+            let mut upper = spare;
             upper.extend(self.chunks[chunk].drain(CHUNK / 2..));
             let above = upper[0].0 <= key;
             self.chunks.insert(chunk + 1, upper);
@@ -96,7 +128,6 @@ impl<K: Ord + Copy, V> OrderedMap<K, V> {
         }
         let slot = self.chunks[chunk].partition_point(|entry| entry.0 < key);
         self.chunks[chunk].insert(slot, (key, value));
-        Ok(())
     }
 
     fn empty_chunk() -> Result<Vec<(K, V)>, Errno> {

@@ -108,7 +108,7 @@ impl<M: Machine> Memory<M> {
         self.frames.find(pfn).map(|frame| frame.state)
     }
 
-    pub(crate) fn permit(&self) -> Result<Permit, Errno> {
+    pub(crate) fn permit(&self) -> Permit {
         Permit::ask(&self.machine)
     }
 
@@ -118,7 +118,7 @@ impl<M: Machine> Memory<M> {
     ///
     /// `ENOMEM`.
     pub fn create(&self) -> Result<AddressSpace, Errno> {
-        let permit = self.permit()?;
+        let permit = self.permit();
         let id = SpaceId(self.next_space.fetch_add(1, Ordering::Relaxed));
         if id.0 >= SpaceId::LIMIT {
             return Err(Errno::ENOMEM);

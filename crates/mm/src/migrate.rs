@@ -78,8 +78,10 @@ impl<M: Machine> Memory<M> {
             .allocate_user(&self.machine, state)
             .map_err(Stays::Error)?;
         let room = self
-            .permit()
-            .and_then(|permit| self.frames.lock(&fresh).mappers.reserve(permit, mappers));
+            .frames
+            .lock(&fresh)
+            .mappers
+            .reserve(self.permit(), mappers);
         if let Err(error) = room {
             self.frames.put(fresh);
             return Err(Stays::Error(error));

@@ -73,7 +73,8 @@ impl Mappers {
     }
 
     /// Adds one. On `ENOMEM` nothing changed.
-    pub(crate) fn insert(&mut self, _permit: Permit, mapper: Mapper) -> Result<(), Errno> {
+    pub(crate) fn insert(&mut self, permit: Permit, mapper: Mapper) -> Result<(), Errno> {
+        permit.redeem()?;
         match self {
             Self::None => *self = Self::One(mapper),
             Self::One(first) => {
@@ -91,7 +92,8 @@ impl Mappers {
     }
 
     /// Makes room for `count` in all, in a set that is empty.
-    pub(crate) fn reserve(&mut self, _permit: Permit, count: usize) -> Result<(), Errno> {
+    pub(crate) fn reserve(&mut self, permit: Permit, count: usize) -> Result<(), Errno> {
+        permit.redeem()?;
         debug_assert!(self.is_empty());
         if count > 1 {
             let mut mappers = Vec::new();

@@ -194,13 +194,24 @@ impl Vmas {
     /// Adds an area where there is none. On `ENOMEM` nothing changed, and the area is gone: the
     /// caller has its file still.
     pub(crate) fn insert(&mut self, permit: Permit, vma: Vma) -> Result<(), Errno> {
+        self.reserve(permit)?;
+        self.insert_reserved(vma);
+        Ok(())
+    }
+
+    /// Makes room for one [`insert_reserved`](Self::insert_reserved), whatever is removed before.
+    pub(crate) fn reserve(&mut self, permit: Permit) -> Result<(), Errno> {
+        self.by_start.reserve(permit)
+    }
+
+    /// Adds an area where there is none, but room was made.
+    pub(crate) fn insert_reserved(&mut self, vma: Vma) {
         debug_assert!(self.is_unused(vma.pages));
         let pages = vma.pages;
-        self.by_start.insert(permit, pages.start(), vma)?;
+        self.by_start.insert_reserved(pages.start(), vma);
         if pages.start() >= PLACEMENT_START {
             self.next = pages.end();
         }
-        Ok(())
     }
 
     /// Splits the area that spans `page`, so that one starts there. This alone changes nothing
@@ -211,7 +222,7 @@ impl Vmas {
     /// `ENOMEM`; nothing changed.
     pub(crate) fn split(
         &mut self,
-        permit: impl FnOnce() -> Result<Permit, Errno>,
+        permit: impl FnOnce() -> Permit,
         page: VirtualPage,
     ) -> Result<(), Errno> {
         let Some(vma) = self.find(page) else {
@@ -224,7 +235,7 @@ impl Vmas {
         ) else {
             return Ok(());
         };
-        let permit = permit()?;
+        let permit = permit();
         let upper = vma.part(upper);
         let file = upper.file_page(page).map(|(file, _)| Arc::clone(file));
         if let Err(error) = self.by_start.insert(permit, page, upper) {
