@@ -44,8 +44,8 @@ pub enum StoreError {
 /// # Locks
 ///
 /// Operations are called with locks of this crate held, so they must not call back into it.
-/// [`store_read`](Self::store_read), [`store_write`](Self::store_write) and
-/// [`notify`](Self::notify) are the exception: no lock is held, and they may sleep.
+/// [`store_read`](Self::store_read) and [`store_write`](Self::store_write) are called without, and
+/// may sleep. [`notify`](Self::notify) is called with the one that keeps errors one at a time.
 pub trait Machine {
     /// Copies a page with its allocation tags, if it has any. On failure the contents of `to`
     /// are unspecified.

@@ -8,14 +8,20 @@
 //!
 //! [`Memory::check`]: crate::Memory::check
 
+mod access;
+mod calls;
+mod errors;
+mod files;
 mod machine;
 mod model;
 mod random;
+mod run;
+mod script;
 mod world;
 
+pub use access::try_access;
 pub use machine::{CPUS, FIRST_FRAME, LINE, SimMachine};
 pub use random::Random;
-pub use world::{
-    Counts, Failure, Kind, Script, Step, World, memory, run, run_refusing, run_script, script,
-    shrink, try_access,
-};
+pub use run::{Failure, run, run_refusing, run_script, script, shrink};
+pub use script::{Kind, Script, Step};
+pub use world::{Counts, World, memory};
