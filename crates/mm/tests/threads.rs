@@ -103,7 +103,7 @@ fn cpus_do_not_get_in_each_others_way() {
             let mut random = Random(99);
             let mut errors = 0;
             let _stop = StopOnDrop(&running);
-            while running.load(Ordering::Relaxed) && errors < 1500 {
+            while running.load(Ordering::Relaxed) && errors < 400 {
                 let space = &spaces[random.below(CPUS as u32) as usize];
                 let page = AT.0 + u64::from(random.below(PAGES as u32)) * PAGE_SIZE as u64;
                 if let Entry::Page(pfn, _) = memory.entry(space, VirtualAddress(page)) {
@@ -126,6 +126,6 @@ fn cpus_do_not_get_in_each_others_way() {
     let isolated = (0..u64::from(FRAMES))
         .filter(|frame| memory.frame_state(Pfn(FIRST_FRAME + frame)) == Some(FrameState::Isolated))
         .count();
-    assert!(isolated > 50, "only {isolated} frames failed");
+    assert!(isolated > 20, "only {isolated} frames failed");
     assert_eq!(memory.free_frames() + isolated, FRAMES as usize);
 }
