@@ -1,0 +1,281 @@
+//! The calls that change an address space. On an error nothing that the process can see has
+//! changed, and the errors are Linux's.
+
+use alloc::sync::Arc;
+
+use crate::memory::Inner;
+use crate::table::Stale;
+use crate::vma::{Backing, Vma};
+use crate::{
+    Access, AddressSpace, Entry, Errno, File, FileKind, Machine, Memory, OnFork, Outcome,
+    PageRange, Protection, Sharing, VirtualAddress, VirtualPage,
+};
+
+/// Where a mapping goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placement {
+    /// Wherever there is room.
+    Anywhere,
+    /// Exactly there, instead of what is mapped there (`MAP_FIXED`).
+    Fixed(VirtualAddress),
+    /// Exactly there, if nothing is (`MAP_FIXED_NOREPLACE`).
+    FixedNoReplace(VirtualAddress),
+}
+
+/// What a mapping shows.
+#[derive(Clone, Copy, Debug)]
+pub enum Source<'a> {
+    /// Zeros (`MAP_ANONYMOUS`).
+    Anonymous,
+    /// A file, from a byte offset that must be a multiple of the page size.
+    File(&'a Arc<File>, u64),
+}
+
+/// Advice that changes what a process sees or what a fork does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Advice {
+    /// Forget the pages: private ones read as zeros or the file again (`MADV_DONTNEED`).
+    DontNeed,
+    /// Fault all pages in for loads (`MADV_POPULATE_READ`).
+    PopulateRead,
+    /// Fault all pages in for stores (`MADV_POPULATE_WRITE`).
+    PopulateWrite,
+    /// `MADV_DONTFORK`, `MADV_WIPEONFORK`, and `MADV_DOFORK` or `MADV_KEEPONFORK`.
+    Fork(OnFork),
+}
+
+impl<M: Machine> Memory<M> {
+    /// Maps `length` bytes, rounded up to pages, and returns where.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL`: the length is zero, or an address or offset unaligned. `ENOMEM`: no room, no
+    /// memory, or the range leaves user space. `EEXIST`: something is there already. `EOVERFLOW`:
+    /// the file's pages have no number.
+    pub fn mmap(
+        &self,
+        space: &AddressSpace,
+        placement: Placement,
+        length: u64,
+        protection: Protection,
+        sharing: Sharing,
+        source: Source<'_>,
+    ) -> Result<VirtualAddress, Errno> {
+        let start = match placement {
+            Placement::Anywhere => VirtualAddress(0),
+            Placement::Fixed(start) | Placement::FixedNoReplace(start) => start,
+        };
+        let pages = PageRange::of_bytes(start, length)?;
+        let backing = self.backing(sharing, source, pages.pages())?;
+        let file = backing.file().cloned();
+        let mut inner = space.0.inner.lock();
+        let result = self
+            .place(space, &mut inner, placement, pages)
+            .map(|pages| {
+                let area = Vma {
+                    pages,
+                    protection,
+                    sharing,
+                    backing,
+                    on_fork: OnFork::Inherit,
+                };
+                inner.vmas.insert_reserved(area);
+                pages.start().address()
+            });
+        drop(inner);
+        if let (Err(_), Some(file)) = (result, file) {
+            self.close(file);
+        }
+        result
+    }
+
+    /// The backing of a new area, as a user of its file.
+    fn backing(&self, sharing: Sharing, source: Source<'_>, pages: u64) -> Result<Backing, Errno> {
+        match source {
+            Source::Anonymous if sharing == Sharing::Private => Ok(Backing::Anonymous),
+            Source::Anonymous => {
+                let size = pages << crate::PAGE_SHIFT;
+                Ok(Backing::File(self.create_file(FileKind::Memory, size)?, 0))
+            }
+            Source::File(file, offset) => {
+                let start = VirtualAddress(offset);
+                if !start.is_aligned() {
+                    return Err(Errno::EINVAL);
+                }
+                let end = start.page().0.checked_add(pages).ok_or(Errno::EOVERFLOW)?;
+                u32::try_from(end).map_err(|_| Errno::EOVERFLOW)?;
+                file.add_user();
+                Ok(Backing::File(Arc::clone(file), start.page().0 as u32))
+            }
+        }
+    }
+
+    /// Makes room for an area. After this nothing can fail.
+    fn place(
+        &self,
+        space: &AddressSpace,
+        inner: &mut Inner,
+        placement: Placement,
+        pages: PageRange,
+    ) -> Result<PageRange, Errno> {
+        let place = match placement {
+            Placement::Anywhere => inner.vmas.find_room(pages.pages()).ok_or(Errno::ENOMEM)?,
+            Placement::FixedNoReplace(_) if !inner.vmas.is_unused(pages) => {
+                return Err(Errno::EEXIST);
+            }
+            Placement::FixedNoReplace(_) => pages,
+            Placement::Fixed(_) => {
+                self.split_at_ends(inner, pages)?;
+                pages
+            }
+        };
+        inner.vmas.reserve(self.permit())?;
+        if let Placement::Fixed(_) = placement {
+            self.unmap_areas(space.id(), inner, place);
+        }
+        Ok(place)
+    }
+
+    fn split_at_ends(&self, inner: &mut Inner, pages: PageRange) -> Result<(), Errno> {
+        inner.vmas.split(|| self.permit(), pages.start())?;
+        inner.vmas.split(|| self.permit(), pages.end())
+    }
+
+    /// Unmaps a range; holes in it are no error.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL`: unaligned, empty or outside user space. `ENOMEM`: an area could not be split.
+    pub fn munmap(
+        &self,
+        space: &AddressSpace,
+        start: VirtualAddress,
+        length: u64,
+    ) -> Result<(), Errno> {
+        let pages = PageRange::of_bytes(start, length).map_err(|_| Errno::EINVAL)?;
+        let mut inner = space.0.inner.lock();
+        self.split_at_ends(&mut inner, pages)?;
+        self.unmap_areas(space.id(), &mut inner, pages);
+        Ok(())
+    }
+
+    /// Changes the protection of a range. A length of zero changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL`: unaligned. `ENOMEM`: a page of the range is not mapped, or an area could not be
+    /// split.
+    pub fn mprotect(
+        &self,
+        space: &AddressSpace,
+        start: VirtualAddress,
+        length: u64,
+        protection: Protection,
+    ) -> Result<(), Errno> {
+        if start.is_aligned() && length == 0 {
+            return Ok(());
+        }
+        let pages = PageRange::of_bytes(start, length)?;
+        let mut inner = space.0.inner.lock();
+        if !inner.vmas.covers(pages) {
+            return Err(Errno::ENOMEM);
+        }
+        self.split_at_ends(&mut inner, pages)?;
+        inner.vmas.change(pages, |vma| vma.protection = protection);
+        // Stores come back by a fault, which knows whether the page must be copied first.
+        if let Some(stale) = self.protect_entries(&inner, pages, |_| protection.read_only()) {
+            stale.flush(&self.machine);
+        }
+        Ok(())
+    }
+
+    /// Changes the protection of all mapped pages in `pages`.
+    pub(crate) fn protect_entries(
+        &self,
+        inner: &Inner,
+        pages: PageRange,
+        change: impl Fn(Protection) -> Protection,
+    ) -> Option<Stale> {
+        let mut all: Option<Stale> = None;
+        let mut rest = Some(pages);
+        while let Some(range) = rest {
+            let Some((page, entry)) = inner.table.next(&self.machine, range) else {
+                break;
+            };
+            if let Entry::Page(_, now) = entry
+                && let Some(stale) = inner.table.protect(&self.machine, page, change(now))
+            {
+                all = Some(stale.and(all));
+            }
+            rest = PageRange::new(page.next(), pages.end());
+        }
+        all
+    }
+
+    /// Acts on advice about a range.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL`: unaligned, or wiping an area that is not private and anonymous. `ENOMEM`: a page
+    /// of the range is not mapped, or memory ran out. Populating also gives `EFAULT` for a page
+    /// that may not be accessed so or is beyond its file, and `EHWPOISON` for one that is lost;
+    /// pages before it are populated.
+    pub fn madvise(
+        &self,
+        space: &AddressSpace,
+        start: VirtualAddress,
+        length: u64,
+        advice: Advice,
+    ) -> Result<(), Errno> {
+        if start.is_aligned() && length == 0 {
+            return Ok(());
+        }
+        let pages = PageRange::of_bytes(start, length)?;
+        let mut inner = space.0.inner.lock();
+        if !inner.vmas.covers(pages) {
+            return Err(Errno::ENOMEM);
+        }
+        match advice {
+            Advice::DontNeed => self.zap(space.id(), &mut inner, pages),
+            Advice::Fork(on_fork) => {
+                if on_fork == OnFork::Wipe && !inner.vmas.all(pages, Vma::is_private_anonymous) {
+                    return Err(Errno::EINVAL);
+                }
+                self.split_at_ends(&mut inner, pages)?;
+                inner.vmas.change(pages, |vma| vma.on_fork = on_fork);
+            }
+            Advice::PopulateRead | Advice::PopulateWrite => {
+                drop(inner);
+                let access = if advice == Advice::PopulateRead {
+                    Access::Load
+                } else {
+                    Access::Store
+                };
+                return self.populate(space, pages, access);
+            }
+        }
+        Ok(())
+    }
+
+    fn populate(
+        &self,
+        space: &AddressSpace,
+        pages: PageRange,
+        access: Access,
+    ) -> Result<(), Errno> {
+        for page in (pages.start().0..pages.end().0).map(VirtualPage) {
+            loop {
+                match self.fault(space, page.address(), access) {
+                    Outcome::Resolved => break,
+                    Outcome::Retry => core::hint::spin_loop(),
+                    Outcome::Oom => return Err(Errno::ENOMEM),
+                    Outcome::Sigbus(bus) if bus.code.is_memory_error() => {
+                        return Err(Errno::EHWPOISON);
+                    }
+                    Outcome::Sigbus(_) | Outcome::Sigsegv(_) => return Err(Errno::EFAULT),
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,346 @@
+//! What to do when memory fails: [`Memory::memory_failure`].
+
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use spin::{Mutex, MutexGuard};
+
+use crate::memory::Space;
+use crate::rmap::Mapper;
+use crate::{
+    BusCode, Entry, Errno, FileId, FrameState, Machine, Memory, Pfn, Sigbus, SpaceId, UserFrame,
+    VirtualAddress,
+};
+
+/// What is known about an error.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Context {
+    /// The process that touched the memory from user mode, and where: it cannot go on without.
+    pub consumer: Option<Consumer>,
+    /// The error is a test's, not the hardware's: the frame may be used again.
+    pub simulated: bool,
+}
+
+/// A process that consumed poison in user mode.
+#[derive(Clone, Copy, Debug)]
+pub struct Consumer {
+    /// Its address space.
+    pub space: SpaceId,
+    /// The address it touched, as far as it is known.
+    pub address: VirtualAddress,
+}
+
+/// A process that lost memory it has not touched, and that wants to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Victim {
+    /// Its address space.
+    pub space: SpaceId,
+    /// What to tell it.
+    pub signal: Sigbus,
+}
+
+/// What kind of page failed, in the words of Linux's log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PageType {
+    /// In the allocator.
+    FreeBuddy,
+    /// The kernel's own, or nobody's.
+    ReservedKernel,
+    /// Private memory, or a page of a file that its store does not have.
+    DirtyLru,
+    /// A page of a file that can be read again.
+    CleanLru,
+    /// A page of a file that left its cache, or has not entered it.
+    TruncatedLru,
+}
+
+impl core::fmt::Display for PageType {
+    fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        formatter.write_str(match self {
+            Self::FreeBuddy => "free buddy page",
+            Self::ReservedKernel => "reserved kernel page",
+            Self::DirtyLru => "dirty LRU page",
+            Self::CleanLru => "clean LRU page",
+            Self::TruncatedLru => "already truncated LRU page",
+        })
+    }
+}
+
+/// What was done about it, in the words of Linux's log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Nothing could be done; but the frame will not be used for anything else.
+    Ignored,
+    /// Tried, but someone still holds it; isolated when they let go.
+    Failed,
+    /// Nobody can reach it by a new mapping; isolated when its last user lets go.
+    Delayed,
+    /// Isolated.
+    Recovered,
+}
+
+impl core::fmt::Display for Action {
+    fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        formatter.write_str(match self {
+            Self::Ignored => "Ignored",
+            Self::Failed => "Failed",
+            Self::Delayed => "Delayed",
+            Self::Recovered => "Recovered",
+        })
+    }
+}
+
+/// What [`Memory::memory_failure`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Report {
+    /// What it found.
+    pub page: PageType,
+    /// What it did.
+    pub action: Action,
+    /// What the consumer must be told. If `None`, it may repeat its access.
+    pub signal: Option<Sigbus>,
+}
+
+/// Counts of errors, as in `/sys/devices/system/node/node*/memory_failure`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Statistics {
+    /// All.
+    pub total: u64,
+    /// With [`Action::Ignored`].
+    pub ignored: u64,
+    /// With [`Action::Failed`].
+    pub failed: u64,
+    /// With [`Action::Delayed`].
+    pub delayed: u64,
+    /// With [`Action::Recovered`].
+    pub recovered: u64,
+}
+
+#[derive(Debug)]
+pub(crate) struct Failures {
+    /// One error at a time.
+    one: Mutex<()>,
+    /// The default for processes without a policy (`vm.memory_failure_early_kill`).
+    early_kill: AtomicBool,
+    /// A real error happened: frames may not be given back any more.
+    real: AtomicBool,
+    counts: [AtomicU64; 4],
+}
+
+impl Failures {
+    pub(crate) fn new() -> Self {
+        Self {
+            one: Mutex::new(()),
+            early_kill: AtomicBool::new(false),
+            real: AtomicBool::new(false),
+            counts: [const { AtomicU64::new(0) }; 4],
+        }
+    }
+}
+
+impl Failures {
+    /// Keeps errors, and whatever else moves pages away from their users, one at a time.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, ()> {
+        self.one.lock()
+    }
+}
+
+impl<M: Machine> Memory<M> {
+    /// Deals with an uncorrectable error in a frame. When it returns, nobody can map the frame or
+    /// reach it by a translation; and it is never handed out again.
+    ///
+    /// Call it in task context, with no lock held, before the consumer returns to user space. A
+    /// kernel-mode consumer is not named in `context`: its operation fails, and it lives.
+    ///
+    /// # Errors
+    ///
+    /// `ENXIO`: the frame is not ours. `EHWPOISON`: it was known to be poisoned, and is dealt
+    /// with; a consumer may repeat its access, which then faults.
+    pub fn memory_failure(&self, pfn: Pfn, context: Context) -> Result<Report, Errno> {
+        let _one = self.failures.lock();
+        if !context.simulated {
+            self.failures.real.store(true, Ordering::Relaxed);
+        }
+        let (state, dirty) = {
+            let mut frame = self.frames.find(pfn).ok_or(Errno::ENXIO)?;
+            if !self.frames.mark_poisoned(&mut frame) {
+                return Err(Errno::EHWPOISON);
+            }
+            match frame.state {
+                FrameState::Free => {
+                    let isolated = self.frames.isolate_free(&mut frame, pfn);
+                    let action = if isolated {
+                        Action::Recovered
+                    } else {
+                        Action::Delayed
+                    };
+                    return Ok(self.report(PageType::FreeBuddy, action, None));
+                }
+                FrameState::Reserved | FrameState::Kernel | FrameState::Isolated => {
+                    return Ok(self.report(PageType::ReservedKernel, Action::Ignored, None));
+                }
+                FrameState::Anonymous | FrameState::File { .. } => frame.references += 1,
+            }
+            (frame.state, frame.dirty || frame.writeback)
+        };
+        let page = UserFrame::of_entry(pfn);
+        let report = match state {
+            FrameState::File { file, index } => {
+                self.file_page_failed(&page, file, index, dirty, context.consumer)
+            }
+            _ => {
+                let signal = self.unmap_lost(&page, Entry::HwPoison(pfn), context.consumer);
+                self.conclude(&page, PageType::DirtyLru, signal)
+            }
+        };
+        self.frames.put(page);
+        Ok(report)
+    }
+
+    /// A page of a file: lost if it was dirty, otherwise there to be read again.
+    fn file_page_failed(
+        &self,
+        page: &UserFrame,
+        id: FileId,
+        index: u32,
+        dirty: bool,
+        consumer: Option<Consumer>,
+    ) -> Report {
+        // First out of the cache, so that a fault in between finds the slot and not the frame.
+        let file = self.find_file(id);
+        let cached = file.and_then(|file| file.evict(index, page.pfn(), dirty));
+        let page_type = match (&cached, dirty) {
+            (None, _) => PageType::TruncatedLru,
+            (Some(_), true) => PageType::DirtyLru,
+            (Some(_), false) => PageType::CleanLru,
+        };
+        let signal = if dirty {
+            self.unmap_lost(page, Entry::Empty, consumer)
+        } else {
+            self.unmap_failed(page, Entry::Empty, |_, _| {});
+            None
+        };
+        if let Some(cached) = cached {
+            self.frames.put(cached);
+        }
+        self.conclude(page, page_type, signal)
+    }
+
+    /// Unmaps a page whose contents are gone, and finds out who must know. Returns what the
+    /// consumer must be told.
+    fn unmap_lost(
+        &self,
+        page: &UserFrame,
+        left: Entry,
+        consumer: Option<Consumer>,
+    ) -> Option<Sigbus> {
+        let mut told: Option<VirtualAddress> = None;
+        self.unmap_failed(page, left, |space, mapper| {
+            let address = mapper.page().address();
+            if let Some(consumer) = consumer.filter(|consumer| consumer.space == space.id) {
+                // A page that is mapped twice has two addresses: the one touched counts.
+                if told.is_none() || consumer.address.page() == mapper.page() {
+                    told = Some(address);
+                }
+            } else if self.wants_early_kill(space) {
+                let signal = Sigbus::lost(BusCode::ActionOptional, address);
+                self.machine.notify(Victim {
+                    space: space.id,
+                    signal,
+                });
+            }
+        });
+        told.map(|address| Sigbus::lost(BusCode::ActionRequired, address))
+    }
+
+    fn wants_early_kill(&self, space: &Space) -> bool {
+        space.early_kill.load(Ordering::Relaxed) || self.failures.early_kill.load(Ordering::Relaxed)
+    }
+
+    /// Removes every mapping of a poisoned page, and every translation of it. No mapping is added
+    /// meanwhile: whoever would do so sees under the frame's lock that it is poisoned.
+    fn unmap_failed(&self, page: &UserFrame, left: Entry, each: impl FnMut(&Space, Mapper)) {
+        self.for_each_mapper(
+            page,
+            |_, inner, mapper| {
+                if let Some(unmapped) = inner.table.unmap(&self.machine, mapper.page(), left) {
+                    let frame = unmapped.flush(&self.machine);
+                    self.end_mapping(mapper, frame);
+                }
+            },
+            each,
+        );
+    }
+
+    /// Our reference is the last one if the page is isolated when we give it back.
+    fn conclude(&self, page: &UserFrame, page_type: PageType, signal: Option<Sigbus>) -> Report {
+        let alone = self.frames.lock(page).references == 1;
+        let action = match (alone, page_type) {
+            (true, _) => Action::Recovered,
+            (false, PageType::TruncatedLru) => Action::Delayed,
+            (false, _) => Action::Failed,
+        };
+        self.report(page_type, action, signal)
+    }
+
+    fn report(&self, page: PageType, action: Action, signal: Option<Sigbus>) -> Report {
+        self.failures.counts[action as usize].fetch_add(1, Ordering::Relaxed);
+        Report {
+            page,
+            action,
+            signal,
+        }
+    }
+
+    /// Makes an isolated frame free again, after a simulated error.
+    ///
+    /// # Errors
+    ///
+    /// `ENXIO`: the frame is not ours. `EOPNOTSUPP`: an error of the hardware happened, and
+    /// nobody can tell the two apart any more. `EBUSY`: someone still holds the frame. `EINVAL`:
+    /// it is not poisoned.
+    pub fn unpoison(&self, pfn: Pfn) -> Result<(), Errno> {
+        let _one = self.failures.lock();
+        let mut frame = self.frames.find(pfn).ok_or(Errno::ENXIO)?;
+        if self.failures.real.load(Ordering::Relaxed) {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        if !frame.poisoned {
+            return Err(Errno::EINVAL);
+        }
+        if frame.state != FrameState::Isolated {
+            return Err(Errno::EBUSY);
+        }
+        self.frames.restore(&mut frame, pfn);
+        Ok(())
+    }
+
+    /// Sets whether processes without a policy are told at once (`vm.memory_failure_early_kill`).
+    pub fn set_early_kill(&self, early: bool) {
+        self.failures.early_kill.store(early, Ordering::Relaxed);
+    }
+
+    /// The counts so far.
+    pub fn failure_statistics(&self) -> Statistics {
+        let [ignored, failed, delayed, recovered] = [
+            Action::Ignored,
+            Action::Failed,
+            Action::Delayed,
+            Action::Recovered,
+        ]
+        .map(|action| self.failures.counts[action as usize].load(Ordering::Relaxed));
+        let total = ignored + failed + delayed + recovered;
+        Statistics {
+            total,
+            ignored,
+            failed,
+            delayed,
+            recovered,
+        }
+    }
+
+    /// How many bytes have an error (`HardwareCorrupted` in `/proc/meminfo`).
+    pub fn corrupted_bytes(&self) -> u64 {
+        self.frames.corrupted.load(Ordering::Relaxed) << crate::PAGE_SHIFT
+    }
+}

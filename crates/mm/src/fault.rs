@@ -1,0 +1,367 @@
+//! Page faults: one function from an address and an access to an outcome.
+//!
+//! A step runs under the space's lock. If it needs the lock released, because a page must be read
+//! from its store or a frame it copied from turned out to be poisoned, it undoes what it did,
+//! says so, and starts again when that is done.
+
+use alloc::sync::Arc;
+
+use crate::memory::Inner;
+use crate::rmap::Mapper;
+use crate::vma::{Sharing, Vma};
+use crate::{
+    Access, AddressSpace, Context, Entry, Errno, File, FrameState, Machine, Memory, PAGE_SHIFT,
+    PAGES_END, Pfn, Protection, UserFrame, VirtualAddress, VirtualPage,
+};
+
+/// Why a process gets `SIGSEGV`, with the values of `si_code`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(i32)]
+pub enum SegvCode {
+    /// `SEGV_MAPERR`: nothing is mapped there.
+    NotMapped = 1,
+    /// `SEGV_ACCERR`: what is mapped there may not be accessed so.
+    Denied = 2,
+}
+
+/// Why a process gets `SIGBUS`, with the values of `si_code`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(i32)]
+pub enum BusCode {
+    /// `BUS_ADRERR`: beyond the end of the file, or its store failed.
+    NoPage = 2,
+    /// `BUS_MCEERR_AR`: the memory is lost, and the process needs it now.
+    ActionRequired = 4,
+    /// `BUS_MCEERR_AO`: the memory is lost, and the process has not touched it yet.
+    ActionOptional = 5,
+}
+
+impl BusCode {
+    /// Whether it stands for an uncorrectable memory error.
+    pub const fn is_memory_error(self) -> bool {
+        matches!(self, Self::ActionRequired | Self::ActionOptional)
+    }
+}
+
+/// The fields of a `SIGBUS`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sigbus {
+    /// `si_code`.
+    pub code: BusCode,
+    /// `si_addr`.
+    pub address: VirtualAddress,
+    /// `si_addr_lsb`: the lost range is 2 to the power of this long. Zero if nothing is lost.
+    pub lsb: u8,
+}
+
+impl Sigbus {
+    /// One for a lost page.
+    pub(crate) fn lost(code: BusCode, address: VirtualAddress) -> Self {
+        Self {
+            code,
+            address,
+            lsb: PAGE_SHIFT as u8,
+        }
+    }
+}
+
+/// What became of a fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Outcome {
+    /// The access can be repeated.
+    Resolved,
+    /// The access is not allowed.
+    Sigsegv(SegvCode),
+    /// There is no page, or it is lost.
+    Sigbus(Sigbus),
+    /// Someone else is working on the page: let others run, then repeat the access.
+    Retry,
+    /// There is no memory.
+    Oom,
+}
+
+/// What must happen without the lock before a fault can go on.
+pub(crate) enum Need {
+    /// A page from its store.
+    Fetch(Arc<File>, u32),
+    /// The isolation of a frame that could not be read.
+    Isolation(Pfn),
+}
+
+/// How a step can end early.
+pub(crate) enum Stop {
+    Outcome(Outcome),
+    Need(Need),
+}
+
+impl From<Errno> for Stop {
+    fn from(_: Errno) -> Self {
+        Self::Outcome(Outcome::Oom)
+    }
+}
+
+/// More rounds than any fault needs, unless memory fails faster than it is isolated.
+const ROUNDS: usize = 4;
+
+impl<M: Machine> Memory<M> {
+    /// Resolves a fault of `space`, or says what its process must be told.
+    pub fn fault(&self, space: &AddressSpace, address: VirtualAddress, access: Access) -> Outcome {
+        for _ in 0..ROUNDS {
+            let need = match self.step(space, address, access) {
+                Ok(()) => return Outcome::Resolved,
+                Err(Stop::Outcome(outcome)) => return outcome,
+                Err(Stop::Need(need)) => need,
+            };
+            match need {
+                Need::Fetch(file, index) => match self.fetch(&file, index) {
+                    Ok(()) => {}
+                    Err(Errno::ENOMEM) => return Outcome::Oom,
+                    Err(Errno::EBUSY) => return Outcome::Retry,
+                    Err(_) => return bus(BusCode::NoPage, address),
+                },
+                Need::Isolation(pfn) => self.isolate_consumed(pfn),
+            }
+        }
+        Outcome::Retry
+    }
+
+    fn step(
+        &self,
+        space: &AddressSpace,
+        address: VirtualAddress,
+        access: Access,
+    ) -> Result<(), Stop> {
+        let page = address.page();
+        if page.0 >= PAGES_END {
+            return Err(Stop::Outcome(Outcome::Sigsegv(SegvCode::NotMapped)));
+        }
+        let inner = space.0.inner.lock();
+        let Some(vma) = inner.vmas.find(page) else {
+            return Err(Stop::Outcome(Outcome::Sigsegv(SegvCode::NotMapped)));
+        };
+        if !vma.allows(access) {
+            return Err(Stop::Outcome(Outcome::Sigsegv(SegvCode::Denied)));
+        }
+        let fault = Fault {
+            memory: self,
+            space,
+            inner: &inner,
+            vma,
+            page,
+            address,
+            access,
+        };
+        match inner.table.get(&self.machine, page) {
+            Entry::Empty if vma.is_private_anonymous() => fault.demand_zero(),
+            Entry::Empty => fault.file_page(),
+            Entry::Page(_, protection) if protection.allows(access) => {
+                // Another CPU resolved it meanwhile, and removed what this one had cached.
+                Ok(())
+            }
+            Entry::Page(pfn, _) if access == Access::Store => fault.store(pfn),
+            Entry::Page(..) => {
+                fault.protect(vma.protection.read_only());
+                Ok(())
+            }
+            Entry::HwPoison(_) => Err(Stop::Outcome(bus(BusCode::ActionRequired, address))),
+            Entry::Migration(_) => Err(Stop::Outcome(Outcome::Retry)),
+        }
+    }
+
+    /// Isolates a frame that the kernel itself failed to read. Nobody is told but those who want
+    /// to know early: the operation that failed tells its caller.
+    pub(crate) fn isolate_consumed(&self, pfn: Pfn) {
+        // Whoever found it before us has isolated it when this returns.
+        let _ = self.memory_failure(pfn, Context::default());
+    }
+}
+
+fn bus(code: BusCode, address: VirtualAddress) -> Outcome {
+    match code {
+        BusCode::NoPage => Outcome::Sigbus(Sigbus {
+            code,
+            address,
+            lsb: 0,
+        }),
+        _ => Outcome::Sigbus(Sigbus::lost(code, address)),
+    }
+}
+
+/// A fault, with everything that is known about it.
+struct Fault<'a, M> {
+    memory: &'a Memory<M>,
+    space: &'a AddressSpace,
+    inner: &'a Inner,
+    vma: &'a Vma,
+    page: VirtualPage,
+    address: VirtualAddress,
+    access: Access,
+}
+
+impl<M: Machine> Fault<'_, M> {
+    /// Private memory that was never touched: a page of zeros.
+    fn demand_zero(&self) -> Result<(), Stop> {
+        let fresh = self.fresh_frame()?;
+        self.memory.machine.zero(&fresh);
+        self.map_fresh(fresh)
+    }
+
+    /// A page of a file that has no entry yet.
+    fn file_page(&self) -> Result<(), Stop> {
+        let Some((file, index)) = self.vma.file_page(self.page) else {
+            return Ok(());
+        };
+        let cached = self.memory.cached(file, index).map_err(|stop| match stop {
+            Stop::Outcome(Outcome::Sigbus(lost)) => Stop::Outcome(Outcome::Sigbus(Sigbus {
+                address: self.address,
+                ..lost
+            })),
+            other => other,
+        })?;
+        let result = if self.access == Access::Store && self.vma.sharing == Sharing::Private {
+            self.copy_from_file(&cached)
+        } else {
+            self.map_cached(&cached)
+        };
+        self.memory.frames.put(cached);
+        result
+    }
+
+    /// The first store to a private mapping of a file (`do_cow_fault`).
+    fn copy_from_file(&self, cached: &UserFrame) -> Result<(), Stop> {
+        let fresh = self.fresh_copy(cached)?;
+        self.map_fresh(fresh)
+    }
+
+    /// Maps a page of the cache. A store was allowed by the area, and dirties the page.
+    fn map_cached(&self, cached: &UserFrame) -> Result<(), Stop> {
+        let memory = self.memory;
+        self.inner
+            .table
+            .prepare(&memory.machine, &memory.frames, self.page)?;
+        let permit = memory.permit();
+        let mut frame = memory.frames.lock(cached);
+        if frame.poisoned || frame.migrating {
+            return Err(Stop::Outcome(Outcome::Retry));
+        }
+        frame
+            .mappers
+            .insert(permit, Mapper::new(self.space.id(), self.page))?;
+        frame.references += 1;
+        let mut protection = self.vma.protection.read_only();
+        if self.access == Access::Store {
+            frame.dirty = true;
+            protection = self.vma.protection;
+        }
+        drop(frame);
+        let entry = Entry::Page(cached.pfn(), protection);
+        self.inner.table.mark(&memory.machine, self.page, entry);
+        Ok(())
+    }
+
+    /// A store to a page that is mapped, but not for stores.
+    fn store(&self, pfn: Pfn) -> Result<(), Stop> {
+        let mut frame = self.memory.frames.lock_known(pfn);
+        if frame.poisoned {
+            return Err(Stop::Outcome(Outcome::Retry));
+        }
+        let ours = match frame.state {
+            FrameState::Anonymous => frame.mappers.len() == 1 && frame.references == 1,
+            _ if self.vma.sharing == Sharing::Shared => {
+                // Write-notify: from here on the page differs from its store.
+                frame.dirty = true;
+                true
+            }
+            _ => false,
+        };
+        drop(frame);
+        if ours {
+            self.protect(self.vma.protection);
+            return Ok(());
+        }
+        self.copy_on_write(pfn)
+    }
+
+    /// Replaces a page by a private copy. Until the copy is complete nothing changes.
+    fn copy_on_write(&self, pfn: Pfn) -> Result<(), Stop> {
+        let memory = self.memory;
+        let old = memory.frames.get(pfn);
+        let fresh = self.fresh_copy(&old);
+        memory.frames.put(old);
+        let fresh = self.adopt(fresh?)?;
+        // Break before make: no CPU may have a translation to each of the two frames.
+        if let Some(unmapped) = self
+            .inner
+            .table
+            .unmap(&memory.machine, self.page, Entry::Empty)
+        {
+            let old = unmapped.flush(&memory.machine);
+            memory.end_mapping(Mapper::new(self.space.id(), self.page), old);
+        }
+        self.inner
+            .table
+            .map(&memory.machine, self.page, fresh, self.vma.protection);
+        Ok(())
+    }
+
+    fn fresh_frame(&self) -> Result<UserFrame, Stop> {
+        let memory = self.memory;
+        self.inner
+            .table
+            .prepare(&memory.machine, &memory.frames, self.page)?;
+        Ok(memory
+            .frames
+            .allocate_user(&memory.machine, FrameState::Anonymous)?)
+    }
+
+    /// A copy of a page, or the need to isolate it.
+    fn fresh_copy(&self, from: &UserFrame) -> Result<UserFrame, Stop> {
+        let fresh = self.fresh_frame()?;
+        match self.memory.machine.copy_page(&fresh, from) {
+            Ok(()) => Ok(fresh),
+            Err(poisoned) => {
+                self.memory.frames.put(fresh);
+                Err(Stop::Need(Need::Isolation(poisoned.pfn)))
+            }
+        }
+    }
+
+    /// Maps a frame that nobody else has where there is no entry.
+    fn map_fresh(&self, fresh: UserFrame) -> Result<(), Stop> {
+        let fresh = self.adopt(fresh)?;
+        self.inner
+            .table
+            .map(&self.memory.machine, self.page, fresh, self.vma.protection);
+        Ok(())
+    }
+
+    /// Makes this page the mapper of a frame that nobody else has, or gives the frame back. An
+    /// error of the frame that is found from here on waits for the space's lock.
+    fn adopt(&self, fresh: UserFrame) -> Result<UserFrame, Stop> {
+        let permit = self.memory.permit();
+        let adopted = {
+            let mut frame = self.memory.frames.lock(&fresh);
+            if frame.poisoned {
+                Err(Stop::Outcome(Outcome::Retry))
+            } else {
+                let mapper = Mapper::new(self.space.id(), self.page);
+                frame.mappers.insert(permit, mapper).map_err(Stop::from)
+            }
+        };
+        match adopted {
+            Ok(()) => Ok(fresh),
+            Err(stop) => {
+                self.memory.frames.put(fresh);
+                Err(stop)
+            }
+        }
+    }
+
+    fn protect(&self, protection: Protection) {
+        let machine = &self.memory.machine;
+        if let Some(stale) = self.inner.table.protect(machine, self.page, protection) {
+            stale.flush(machine);
+        }
+    }
+}

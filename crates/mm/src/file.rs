@@ -1,0 +1,517 @@
+//! Files and their page cache.
+//!
+//! A slot of the cache holds a frame, or a page that is on its way in, or the fact that the page
+//! was *lost*: it was dirty when its memory failed, so that the store has an older version.
+//! Nobody gets that older version in its place: reads and faults fail until the whole page is
+//! written again.
+
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use spin::{Mutex, MutexGuard};
+
+use crate::fault::{Need, Stop};
+use crate::map::OrderedMap;
+use crate::memory::Inner;
+use crate::{
+    BusCode, Errno, FrameState, Machine, Memory, Outcome, PAGE_SIZE, Pfn, Sigbus, StoreError,
+    UserFrame, VirtualAddress,
+};
+
+/// The name of a file. It is never used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FileId(pub(crate) u32);
+
+/// Where a file lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileKind {
+    /// On a store: a page that is clean can be read again.
+    Stored,
+    /// In memory only (tmpfs, shared anonymous memory): a page that fails is lost.
+    Memory,
+}
+
+/// A file with cached pages.
+#[derive(Debug)]
+pub struct File {
+    id: FileId,
+    kind: FileKind,
+    /// Handles and areas. The last one takes the cache with it.
+    users: AtomicU32,
+    cache: Mutex<Cache>,
+}
+
+#[derive(Debug)]
+struct Cache {
+    /// In bytes.
+    size: u64,
+    slots: OrderedMap<u32, Slot>,
+    /// An error to report at the next sync.
+    error: Option<Errno>,
+}
+
+#[derive(Debug)]
+enum Slot {
+    Filling,
+    Filled(UserFrame),
+    Lost,
+}
+
+impl File {
+    /// Its name.
+    pub fn id(&self) -> FileId {
+        self.id
+    }
+
+    /// Where it lives.
+    pub fn kind(&self) -> FileKind {
+        self.kind
+    }
+
+    /// Its size in bytes.
+    pub fn size(&self) -> u64 {
+        self.cache.lock().size
+    }
+
+    pub(crate) fn add_user(&self) {
+        self.users.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn remove_user(&self) -> bool {
+        self.users.fetch_sub(1, Ordering::AcqRel) == 1
+    }
+
+    /// The slot that holds frame `pfn`, with the cache locked.
+    pub(crate) fn slot(&self, index: u32, pfn: Pfn) -> Option<FilledSlot<'_>> {
+        let mut cache = self.cache.lock();
+        match cache.slots.get_mut(index) {
+            Some(Slot::Filled(frame)) if frame.pfn() == pfn => Some(FilledSlot { cache, index }),
+            _ => None,
+        }
+    }
+
+    /// The frames in the cache, with their slots.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn frames(&self) -> Vec<(u32, Pfn)> {
+        let cache = self.cache.lock();
+        let filled = cache.slots.iter().filter_map(|(index, slot)| match slot {
+            Slot::Filled(frame) => Some((index, frame.pfn())),
+            Slot::Filling | Slot::Lost => None,
+        });
+        filled.collect()
+    }
+
+    /// Takes a failed page out of the cache, and remembers if that lost something.
+    pub(crate) fn evict(&self, index: u32, pfn: Pfn, lost: bool) -> Option<UserFrame> {
+        let mut cache = self.cache.lock();
+        let slot = cache.slots.get_mut(index)?;
+        if !matches!(slot, Slot::Filled(frame) if frame.pfn() == pfn) {
+            return None;
+        }
+        let old = if lost {
+            let old = core::mem::replace(slot, Slot::Lost);
+            cache.error = Some(Errno::EIO);
+            old
+        } else {
+            cache.slots.remove(index)?
+        };
+        match old {
+            Slot::Filled(frame) => Some(frame),
+            Slot::Filling | Slot::Lost => None,
+        }
+    }
+}
+
+/// A slot that holds a frame, in a cache that is locked.
+pub(crate) struct FilledSlot<'a> {
+    cache: MutexGuard<'a, Cache>,
+    index: u32,
+}
+
+impl FilledSlot<'_> {
+    /// Puts `fresh` in the place of the frame.
+    pub(crate) fn replace(&mut self, fresh: UserFrame) -> UserFrame {
+        match self.cache.slots.get_mut(self.index) {
+            Some(Slot::Filled(frame)) => core::mem::replace(frame, fresh),
+            _ => fresh,
+        }
+    }
+}
+
+impl Cache {
+    fn pages(&self) -> u64 {
+        self.size.div_ceil(PAGE_SIZE as u64)
+    }
+}
+
+/// One page's share of a range of bytes of a file.
+struct Piece {
+    index: u32,
+    offset: usize,
+    length: usize,
+}
+
+fn piece(position: u64, length: usize) -> Result<Piece, Errno> {
+    let at = VirtualAddress(position);
+    let index = u32::try_from(at.page().0).map_err(|_| Errno::EOVERFLOW)?;
+    Ok(Piece {
+        index,
+        offset: at.offset(),
+        length: length.min(PAGE_SIZE - at.offset()),
+    })
+}
+
+impl<M: Machine> Memory<M> {
+    /// A file of `size` bytes with an empty cache. The caller is its user, until it calls
+    /// [`close`](Self::close).
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`; `EOVERFLOW` if its pages have no number.
+    pub fn create_file(&self, kind: FileKind, size: u64) -> Result<Arc<File>, Errno> {
+        u32::try_from(size.div_ceil(PAGE_SIZE as u64)).map_err(|_| Errno::EOVERFLOW)?;
+        let permit = self.permit();
+        let id = FileId(self.next_file.fetch_add(1, Ordering::Relaxed));
+        let cache = Cache {
+            size,
+            slots: OrderedMap::new(),
+            error: None,
+        };
+        let file = Arc::new(File {
+            id,
+            kind,
+            users: AtomicU32::new(1),
+            cache: Mutex::new(cache),
+        });
+        self.files.lock().insert(permit, id, Arc::clone(&file))?;
+        Ok(file)
+    }
+
+    /// Ends one use of a file. The last one drops its cache: dirty pages that were not written
+    /// back with [`sync`](Self::sync) are gone.
+    pub fn close(&self, file: Arc<File>) {
+        if !file.remove_user() {
+            return;
+        }
+        self.files.lock().remove(file.id);
+        let mut cache = file.cache.lock();
+        while let Some((index, _)) = cache.slots.ceiling(0) {
+            if let Some(Slot::Filled(frame)) = cache.slots.remove(index) {
+                self.frames.put(frame);
+            }
+        }
+    }
+
+    pub(crate) fn find_file(&self, id: FileId) -> Option<Arc<File>> {
+        self.files.lock().get(id).cloned()
+    }
+
+    /// A reference to a cached page, or what is in the way.
+    pub(crate) fn cached(&self, file: &Arc<File>, index: u32) -> Result<UserFrame, Stop> {
+        let bus = |code, lsb| {
+            let address = VirtualAddress(0);
+            Err(Stop::Outcome(Outcome::Sigbus(Sigbus {
+                code,
+                address,
+                lsb,
+            })))
+        };
+        let cache = file.cache.lock();
+        if u64::from(index) >= cache.pages() {
+            return bus(BusCode::NoPage, 0);
+        }
+        match cache.slots.get(index) {
+            Some(Slot::Filled(frame)) => Ok(self.frames.get(frame.pfn())),
+            Some(Slot::Filling) => Err(Stop::Outcome(Outcome::Retry)),
+            Some(Slot::Lost) => bus(BusCode::ActionRequired, crate::PAGE_SHIFT as u8),
+            None => Err(Stop::Need(Need::Fetch(Arc::clone(file), index))),
+        }
+    }
+
+    /// Brings a page into the cache. No lock is held while the store is read.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`; `EIO` if the store failed; `EBUSY` if another CPU is at it.
+    pub(crate) fn fetch(&self, file: &Arc<File>, index: u32) -> Result<(), Errno> {
+        let permit = self.permit();
+        {
+            let mut cache = file.cache.lock();
+            match cache.slots.get(index) {
+                None => cache.slots.insert(permit, index, Slot::Filling)?,
+                Some(Slot::Filling) => return Err(Errno::EBUSY),
+                Some(_) => return Ok(()),
+            }
+        }
+        let filled = self.filled_frame(file, index);
+        let mut cache = file.cache.lock();
+        let error = match filled {
+            // An error of the frame that is found from here on finds it in its slot.
+            Ok(frame) if !self.frames.lock(&frame).poisoned => {
+                if let Some(slot) = cache.slots.get_mut(index) {
+                    *slot = Slot::Filled(frame);
+                }
+                return Ok(());
+            }
+            Ok(frame) => {
+                self.frames.put(frame);
+                Errno::EBUSY
+            }
+            Err(error) => error,
+        };
+        cache.slots.remove(index);
+        Err(error)
+    }
+
+    fn filled_frame(&self, file: &File, index: u32) -> Result<UserFrame, Errno> {
+        let state = FrameState::File {
+            file: file.id,
+            index,
+        };
+        let frame = self.frames.allocate_user(&self.machine, state)?;
+        match file.kind {
+            FileKind::Memory => {
+                self.machine.zero(&frame);
+                self.frames.lock(&frame).dirty = true;
+            }
+            FileKind::Stored => {
+                if let Err(error) = self.machine.store_read(file, index, &frame) {
+                    self.frames.put(frame);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(frame)
+    }
+
+    /// Reads from a file at a byte position, and returns how many bytes. A clean page whose
+    /// memory failed is read from the store again.
+    ///
+    /// # Errors
+    ///
+    /// `EIO` if the first byte is lost or its store failed, `ENOMEM`, `EBUSY` if another CPU is
+    /// bringing the page in: repeat it. If some bytes could be read, there is no error but a
+    /// short count.
+    pub fn read_file(
+        &self,
+        file: &Arc<File>,
+        position: u64,
+        into: &mut [u8],
+    ) -> Result<usize, Errno> {
+        let left = file.size().saturating_sub(position);
+        let length = into.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        let mut done = 0;
+        while done < length {
+            let piece = piece(position + done as u64, length - done)?;
+            match self.read_piece(file, &piece, &mut into[done..done + piece.length]) {
+                Ok(()) => done += piece.length,
+                Err((more, error)) if done + more == 0 => return Err(error),
+                Err((more, _)) => return Ok(done + more),
+            }
+        }
+        Ok(done)
+    }
+
+    /// Reads part of a page, or says how much of it was read before the error.
+    fn read_piece(
+        &self,
+        file: &Arc<File>,
+        piece: &Piece,
+        into: &mut [u8],
+    ) -> Result<(), (usize, Errno)> {
+        let mut done = 0;
+        loop {
+            let frame = self
+                .cached_or_fetch(file, piece.index)
+                .map_err(|error| (done, error))?;
+            let read = self
+                .machine
+                .read(&frame, piece.offset + done, &mut into[done..]);
+            self.frames.put(frame);
+            match read {
+                Ok(()) => return Ok(()),
+                Err(poisoned) => {
+                    done += poisoned.done;
+                    self.isolate_consumed(poisoned.pfn);
+                }
+            }
+        }
+    }
+
+    fn cached_or_fetch(&self, file: &Arc<File>, index: u32) -> Result<UserFrame, Errno> {
+        loop {
+            match self.cached(file, index) {
+                Ok(frame) => return Ok(frame),
+                Err(Stop::Need(_)) => self.fetch(file, index)?,
+                Err(Stop::Outcome(Outcome::Retry)) => return Err(Errno::EBUSY),
+                Err(Stop::Outcome(_)) => return Err(Errno::EIO),
+            }
+        }
+    }
+
+    /// Writes to a file at a byte position, growing it, and returns how many bytes. A page that
+    /// was lost comes back when all of it is written. The caller keeps writers and syncs of one
+    /// file apart, as an inode's lock does.
+    ///
+    /// # Errors
+    ///
+    /// As for [`read_file`](Self::read_file), and `EOVERFLOW` beyond the greatest size.
+    pub fn write_file(
+        &self,
+        file: &Arc<File>,
+        position: u64,
+        bytes: &[u8],
+    ) -> Result<usize, Errno> {
+        let mut done = 0;
+        while done < bytes.len() {
+            let at = position.checked_add(done as u64).ok_or(Errno::EOVERFLOW)?;
+            let written = piece(at, bytes.len() - done).and_then(|piece| {
+                self.write_piece(file, &piece, &bytes[done..done + piece.length])?;
+                Ok(piece.length)
+            });
+            match written {
+                Ok(length) => done += length,
+                Err(error) if done == 0 => return Err(error),
+                Err(_) => return Ok(done),
+            }
+        }
+        Ok(done)
+    }
+
+    fn write_piece(&self, file: &Arc<File>, piece: &Piece, bytes: &[u8]) -> Result<(), Errno> {
+        let end =
+            (u64::from(piece.index) << crate::PAGE_SHIFT) + (piece.offset + piece.length) as u64;
+        let before = file.size();
+        if piece.length == PAGE_SIZE && self.rewrite_lost(file, piece.index, bytes)? {
+            return Ok(());
+        }
+        if end > before {
+            file.cache.lock().size = end;
+        }
+        if let Err(error) = self.write_cached(file, piece, bytes) {
+            file.cache.lock().size = before;
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    fn write_cached(&self, file: &Arc<File>, piece: &Piece, bytes: &[u8]) -> Result<(), Errno> {
+        loop {
+            let page = self.cached_or_fetch(file, piece.index)?;
+            let poisoned = {
+                let mut frame = self.frames.lock(&page);
+                // Dirty first: from the first byte on, what the store has is not what was
+                // written. A frame that failed before that counted as clean, and is left alone.
+                frame.dirty |= !frame.poisoned;
+                frame.poisoned
+            };
+            if !poisoned {
+                self.machine.write(&page, piece.offset, bytes);
+                self.frames.put(page);
+                return Ok(());
+            }
+            self.frames.put(page);
+            core::hint::spin_loop();
+        }
+    }
+
+    /// Brings a lost page back with contents that replace all of it. Until they are complete it
+    /// stays lost. Returns whether it was.
+    fn rewrite_lost(&self, file: &File, index: u32, bytes: &[u8]) -> Result<bool, Errno> {
+        if !matches!(file.cache.lock().slots.get(index), Some(Slot::Lost)) {
+            return Ok(false);
+        }
+        let state = FrameState::File {
+            file: file.id,
+            index,
+        };
+        let frame = self.frames.allocate_user(&self.machine, state)?;
+        self.frames.lock(&frame).dirty = true;
+        self.machine.write(&frame, 0, bytes);
+        let mut cache = file.cache.lock();
+        if !self.frames.lock(&frame).poisoned
+            && let Some(slot @ Slot::Lost) = cache.slots.get_mut(index)
+        {
+            *slot = Slot::Filled(frame);
+            return Ok(true);
+        }
+        self.frames.put(frame);
+        Err(Errno::EBUSY)
+    }
+
+    /// Writes all dirty pages of a file to its store, and reports an error that happened since
+    /// the last call. The caller keeps writers and syncs of one file apart.
+    ///
+    /// # Errors
+    ///
+    /// `EIO`: the store failed, and the page stays dirty; or a dirty page was lost.
+    pub fn sync(&self, file: &Arc<File>) -> Result<(), Errno> {
+        let mut from = 0;
+        loop {
+            let next = match file.cache.lock().slots.ceiling(from) {
+                Some((index, Slot::Filled(frame))) => (index, Some(self.frames.get(frame.pfn()))),
+                Some((index, _)) => (index, None),
+                None => break,
+            };
+            let (index, frame) = next;
+            if let Some(frame) = frame {
+                if file.kind == FileKind::Stored {
+                    self.write_back(file, index, &frame);
+                }
+                self.frames.put(frame);
+            }
+            let Some(after) = index.checked_add(1) else {
+                break;
+            };
+            from = after;
+        }
+        match file.cache.lock().error.take() {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+
+    fn write_back(&self, file: &Arc<File>, index: u32, page: &UserFrame) {
+        {
+            let mut frame = self.frames.lock(page);
+            if !frame.dirty || frame.poisoned || frame.writeback {
+                return;
+            }
+            // A store from here on dirties the page again. Until the store has it, a failure of
+            // this memory loses it all the same: that is what `writeback` says.
+            frame.dirty = false;
+            frame.writeback = true;
+        }
+        self.write_protect(page);
+        let written = self.machine.store_write(file, index, page);
+        {
+            let mut frame = self.frames.lock(page);
+            frame.writeback = false;
+            frame.dirty |= written.is_err();
+        }
+        match written {
+            Ok(()) => {}
+            Err(StoreError::Io) => file.cache.lock().error = Some(Errno::EIO),
+            Err(StoreError::Poisoned(poisoned)) => self.isolate_consumed(poisoned.pfn),
+        }
+    }
+
+    /// Makes the next store to a page fault, in every process.
+    fn write_protect(&self, page: &UserFrame) {
+        self.for_each_mapper(
+            page,
+            |_, inner: &mut Inner, mapper| {
+                if let crate::Entry::Page(_, protection) =
+                    inner.table.get(&self.machine, mapper.page())
+                    && let Some(stale) =
+                        inner
+                            .table
+                            .protect(&self.machine, mapper.page(), protection.read_only())
+                {
+                    stale.flush(&self.machine);
+                }
+            },
+            |_, _| {},
+        );
+    }
+}

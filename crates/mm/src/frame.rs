@@ -1,0 +1,352 @@
+//! The frame table: one typed state per frame, counted references, and who maps it.
+//!
+//! Contents never pass through here. A [`UserFrame`] is a counted reference to a frame that users
+//! own; only a [`Machine`](crate::Machine) can look inside, and only by operations that can fail.
+//! A [`KernelFrame`] is a frame of the kernel's: another type, which those operations refuse.
+//!
+//! Locks: a frame's lock is taken after an address space's and a file's, and before the
+//! allocator's. No two frames are locked at once.
+
+use alloc::vec::Vec;
+use core::ops::Range;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use spin::{Mutex, MutexGuard};
+
+use crate::buddy::Buddy;
+use crate::rmap::Mappers;
+use crate::{Allocation, Errno, FileId, Machine, Pfn};
+
+/// What a frame is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FrameState {
+    /// Not ours to give: firmware, the kernel's image, holes.
+    Reserved,
+    /// In the allocator, or on its way out of it.
+    Free,
+    /// A translation table.
+    Kernel,
+    /// Private memory of a process, or of several after a fork.
+    Anonymous,
+    /// A page of a file.
+    File {
+        /// The file.
+        file: FileId,
+        /// Which page of it.
+        index: u32,
+    },
+    /// Has an uncorrectable error, and nobody uses it: never handed out again.
+    Isolated,
+}
+
+/// Everything the manager knows of one frame.
+#[derive(Debug)]
+pub(crate) struct Frame {
+    pub(crate) state: FrameState,
+    /// It has an uncorrectable error: no new mapping, and isolated with the last reference.
+    pub(crate) poisoned: bool,
+    /// A file page that differs from its store.
+    pub(crate) dirty: bool,
+    /// Being written to its store; not safe there yet.
+    pub(crate) writeback: bool,
+    /// Being moved: it may only be mapped by migration entries.
+    pub(crate) migrating: bool,
+    /// One per mapping, one of the page cache, one per operation that holds it.
+    pub(crate) references: u32,
+    pub(crate) mappers: Mappers,
+}
+
+const _: () = assert!(
+    size_of::<Mutex<Frame>>() <= 64,
+    "frame metadata outgrew its budget"
+);
+
+impl Frame {
+    const fn new(state: FrameState) -> Self {
+        Self {
+            state,
+            poisoned: false,
+            dirty: false,
+            writeback: false,
+            migrating: false,
+            references: 0,
+            mappers: Mappers::None,
+        }
+    }
+
+    /// Whether its state is one in which users own the contents.
+    pub(crate) fn is_user(&self) -> bool {
+        matches!(self.state, FrameState::Anonymous | FrameState::File { .. })
+    }
+
+    /// Ends the frame's life with its user.
+    fn retire(&mut self) {
+        debug_assert!(self.references == 0 && self.mappers.is_empty());
+        let poisoned = self.poisoned;
+        *self = Self::new(if poisoned {
+            FrameState::Isolated
+        } else {
+            FrameState::Free
+        });
+        self.poisoned = poisoned;
+    }
+}
+
+/// A counted reference to a frame whose contents a user owns.
+///
+/// There is no way to a slice, reference or pointer to those contents:
+///
+/// ```compile_fail,E0599
+/// fn peek(frame: &mm::UserFrame) -> u8 { frame.as_slice()[0] }
+/// ```
+///
+/// and no way to ignore that reading them failed:
+///
+/// ```compile_fail
+/// #![deny(unused_must_use)]
+/// fn merge<M: mm::Machine>(machine: &M, to: &mm::UserFrame, from: &mm::UserFrame) {
+///     machine.copy_page(to, from);
+/// }
+/// ```
+///
+/// A reference cannot be duplicated or made up:
+///
+/// ```compile_fail,E0599
+/// fn two(frame: &mm::UserFrame) -> mm::UserFrame { frame.clone() }
+/// ```
+/// ```compile_fail,E0423
+/// let frame = mm::UserFrame(mm::Pfn(7));
+/// ```
+#[derive(Debug)]
+#[must_use = "a reference that is dropped is a frame that is lost"]
+pub struct UserFrame(Pfn);
+
+impl UserFrame {
+    /// Which frame it is.
+    pub fn pfn(&self) -> Pfn {
+        self.0
+    }
+
+    /// The reference that a translation table entry stands for.
+    pub(crate) fn of_entry(pfn: Pfn) -> Self {
+        Self(pfn)
+    }
+
+    /// Turns the reference into an entry of a translation table.
+    pub(crate) fn into_entry(self) -> Pfn {
+        self.0
+    }
+}
+
+/// A frame of the kernel's own. It is not a [`UserFrame`], and so has none of the operations that
+/// tolerate poison: the kernel cannot continue without it.
+///
+/// ```compile_fail,E0308
+/// fn confuse<M: mm::Machine>(machine: &M, user: &mm::UserFrame) -> u64 {
+///     machine.load_entry(user, 0)
+/// }
+/// ```
+#[derive(Debug)]
+#[must_use = "a frame that is dropped is lost"]
+pub struct KernelFrame(Pfn);
+
+impl KernelFrame {
+    /// Which frame it is.
+    pub fn pfn(&self) -> Pfn {
+        self.0
+    }
+
+    /// The table that a descriptor points to. The table that holds the descriptor owns it.
+    pub(crate) fn of_descriptor(pfn: Pfn) -> Self {
+        Self(pfn)
+    }
+}
+
+/// All frames of the machine.
+#[derive(Debug)]
+pub(crate) struct Frames {
+    first: u64,
+    frames: Vec<Mutex<Frame>>,
+    buddy: Mutex<Buddy>,
+    /// How many frames have an error, isolated or not.
+    pub(crate) corrupted: AtomicU64,
+}
+
+impl Frames {
+    /// A table that spans `usable`, with those frames free and the holes between reserved.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if there is no frame; `ENOMEM` if the heap cannot hold the table.
+    pub(crate) fn new(usable: &[Range<Pfn>]) -> Result<Self, Errno> {
+        let usable = || usable.iter().filter(|range| range.start < range.end);
+        let first = usable()
+            .map(|range| range.start.0)
+            .min()
+            .ok_or(Errno::EINVAL)?;
+        let end = usable()
+            .map(|range| range.end.0)
+            .max()
+            .ok_or(Errno::EINVAL)?;
+        let count = usize::try_from(end - first).map_err(|_| Errno::ENOMEM)?;
+        let mut buddy = Buddy::new(count)?;
+        let mut frames = Vec::new();
+        frames.try_reserve_exact(count).map_err(|_| Errno::ENOMEM)?;
+        frames.resize_with(count, || Mutex::new(Frame::new(FrameState::Reserved)));
+        for pfn in usable().flat_map(|range| range.start.0..range.end.0) {
+            let index = (pfn - first) as usize;
+            let mut frame = frames[index].lock();
+            if frame.state == FrameState::Reserved {
+                frame.state = FrameState::Free;
+                buddy.release(index, 0);
+            }
+        }
+        Ok(Self {
+            first,
+            frames,
+            buddy: Mutex::new(buddy),
+            corrupted: AtomicU64::new(0),
+        })
+    }
+
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn all(&self) -> impl Iterator<Item = Pfn> {
+        (0..self.frames.len() as u64).map(|index| Pfn(self.first + index))
+    }
+
+    pub(crate) fn free_frames(&self) -> usize {
+        self.buddy.lock().free_frames()
+    }
+
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn is_in_allocator(&self, pfn: Pfn) -> bool {
+        self.index(pfn)
+            .is_some_and(|index| self.buddy.lock().order_of(index).is_some())
+    }
+
+    fn index(&self, pfn: Pfn) -> Option<usize> {
+        let index = usize::try_from(pfn.0.checked_sub(self.first)?).ok()?;
+        (index < self.frames.len()).then_some(index)
+    }
+
+    /// The frame, locked, or `None` if it is outside the table.
+    pub(crate) fn find(&self, pfn: Pfn) -> Option<MutexGuard<'_, Frame>> {
+        Some(self.frames[self.index(pfn)?].lock())
+    }
+
+    /// The frame that a reference names.
+    pub(crate) fn lock(&self, frame: &UserFrame) -> MutexGuard<'_, Frame> {
+        self.lock_known(frame.pfn())
+    }
+
+    /// A frame that an entry, a slot or a reference names, and which is therefore in the table.
+    pub(crate) fn lock_known(&self, pfn: Pfn) -> MutexGuard<'_, Frame> {
+        self.frames[(pfn.0 - self.first) as usize].lock()
+    }
+
+    /// Allocates a frame for a user. Its contents are whatever they were.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn allocate_user<M: Machine>(
+        &self,
+        machine: &M,
+        state: FrameState,
+    ) -> Result<UserFrame, Errno> {
+        let pfn = self.allocate(machine, state)?;
+        debug_assert!(self.lock_known(pfn).is_user());
+        Ok(UserFrame(pfn))
+    }
+
+    /// Allocates a frame for the kernel.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn allocate_kernel<M: Machine>(&self, machine: &M) -> Result<KernelFrame, Errno> {
+        self.allocate(machine, FrameState::Kernel).map(KernelFrame)
+    }
+
+    fn allocate<M: Machine>(&self, machine: &M, state: FrameState) -> Result<Pfn, Errno> {
+        if !machine.admit(Allocation::Frame) {
+            return Err(Errno::ENOMEM);
+        }
+        loop {
+            let index = self.buddy.lock().allocate(0).ok_or(Errno::ENOMEM)?;
+            let mut frame = self.frames[index].lock();
+            debug_assert_eq!(frame.state, FrameState::Free);
+            if frame.poisoned {
+                // It was found to be poisoned while it was on its way here.
+                frame.state = FrameState::Isolated;
+                continue;
+            }
+            frame.state = state;
+            frame.references = 1;
+            return Ok(Pfn(self.first + index as u64));
+        }
+    }
+
+    /// Another reference to a frame of which the caller knows that it has one: by a table entry
+    /// or a slot of the page cache, under the lock that protects it.
+    pub(crate) fn get(&self, pfn: Pfn) -> UserFrame {
+        let mut frame = self.lock_known(pfn);
+        debug_assert!(frame.is_user() && frame.references > 0);
+        frame.references += 1;
+        UserFrame(pfn)
+    }
+
+    /// Gives a reference back. With the last one the frame is free, or isolated if poisoned.
+    pub(crate) fn put(&self, reference: UserFrame) {
+        let mut frame = self.lock(&reference);
+        debug_assert!(frame.is_user());
+        frame.references -= 1;
+        if frame.references == 0 {
+            self.retire(&mut frame, reference.0);
+        }
+    }
+
+    /// Frees a frame of the kernel's, or isolates it if poisoned.
+    pub(crate) fn free_kernel(&self, kernel: KernelFrame) {
+        let mut frame = self.lock_known(kernel.0);
+        debug_assert_eq!(frame.state, FrameState::Kernel);
+        frame.references = 0;
+        self.retire(&mut frame, kernel.0);
+    }
+
+    /// The allocator gets the frame while it is locked, so that whoever finds it poisoned and
+    /// free finds it in the allocator.
+    fn retire(&self, frame: &mut Frame, pfn: Pfn) {
+        frame.retire();
+        if !frame.poisoned {
+            self.buddy.lock().release((pfn.0 - self.first) as usize, 0);
+        }
+    }
+
+    /// Marks a locked frame as poisoned. Returns whether it was not before.
+    pub(crate) fn mark_poisoned(&self, frame: &mut Frame) -> bool {
+        if !frame.poisoned {
+            frame.poisoned = true;
+            self.corrupted.fetch_add(1, Ordering::Relaxed);
+            return true;
+        }
+        false
+    }
+
+    /// Takes a free, locked frame out of the allocator for good. Returns `false` if it is on its
+    /// way out, in which case whoever allocates it isolates it.
+    pub(crate) fn isolate_free(&self, frame: &mut Frame, pfn: Pfn) -> bool {
+        let taken = self.buddy.lock().take((pfn.0 - self.first) as usize);
+        if taken {
+            frame.state = FrameState::Isolated;
+        }
+        taken
+    }
+
+    /// Makes an isolated, locked frame free again.
+    pub(crate) fn restore(&self, frame: &mut Frame, pfn: Pfn) {
+        frame.poisoned = false;
+        self.corrupted.fetch_sub(1, Ordering::Relaxed);
+        self.retire(frame, pfn);
+    }
+}

@@ -1,0 +1,94 @@
+//! A memory manager in which memory that users own can only be read by operations that can fail.
+//!
+//! Pure logic over a small [`Machine`]: it runs on simulated memory under test, and on the direct
+//! map and the mc-safe copies in a kernel.
+//!
+//! # The types
+//!
+//! * [`UserFrame`]: a counted reference to a frame whose contents belong to users. The crate never
+//!   sees those contents. It hands the reference to a [`Machine`], whose reads return
+//!   [`Poisoned`], and undoes what it was doing. There is no slice, reference or pointer.
+//! * [`KernelFrame`]: a translation table. Another type; the operations do not mix.
+//! * `Unmapped`, `Stale` (private): what CPUs may still have in their translation caches. A frame
+//!   comes out of an `Unmapped` only by an invalidation.
+//! * `Permit` (private): without one, nothing on the heap grows; so tests can refuse each one.
+//!
+//! # Locks
+//!
+//! Every operation takes `&self`, and any number of CPUs may be in here. From the outside in:
+//!
+//! 1. the lock that makes errors one at a time ([`Memory::memory_failure`]);
+//! 2. an address space: its areas and tables. Only fork holds two, the older one first;
+//! 3. a file's cache;
+//! 4. a frame; never two;
+//! 5. the allocator; the lists of spaces and files. None of them holds another.
+//!
+//! So faults of different processes run side by side, and those of one process one at a time.
+//! Locks spin: whoever calls must not be preempted while inside, nor call from an interrupt.
+//!
+//! A copy may happen under a space's lock. If it fails, everything is put back before the lock is
+//! released; only then is the frame isolated, which locks the spaces that map it, one by one. What
+//! keeps new mappings away meanwhile is a flag in the frame, which everyone who maps a frame
+//! checks under the frame's lock. Stores are read and written, and processes told, with no lock
+//! held but that of 1.
+//!
+//! # What an error does
+//!
+//! * A read fails in the middle of an operation: the operation is undone, the frame is isolated,
+//!   and the operation starts again. If the page was a clean one of a file it now succeeds.
+//!   Otherwise it meets what the isolation left, and its caller gets `SIGBUS` or an error number.
+//! * [`Memory::memory_failure`] is called for memory that user space consumed, or that a patrol
+//!   scrubber found.
+//! * A dirty page of a file that fails leaves a mark: nobody reads the older version from the
+//!   store instead.
+//!
+//! # What is not here
+//!
+//! Huge pages, KSM, khugepaged, hugetlb, compaction, swap, pinned pages, `mremap`, `mlock`,
+//! truncation, eviction of clean pages, merging of areas, per-CPU lists of free frames.
+
+#![cfg_attr(not(any(test, feature = "sim")), no_std)]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+mod address;
+mod bitmap;
+mod buddy;
+mod calls;
+#[cfg(any(test, feature = "sim"))]
+mod check;
+mod entry;
+mod errno;
+mod failure;
+mod fault;
+mod file;
+mod fork;
+mod frame;
+mod machine;
+mod map;
+mod memory;
+mod migrate;
+mod rmap;
+#[cfg(any(test, feature = "sim"))]
+pub mod sim;
+mod table;
+mod unmap;
+mod vma;
+
+pub use address::{
+    ADDRESS_BITS, PAGE_SHIFT, PAGE_SIZE, PAGES_END, PageRange, Pfn, VirtualAddress, VirtualPage,
+};
+pub use buddy::MAX_ORDER;
+pub use calls::{Advice, Placement, Source};
+#[cfg(any(test, feature = "sim"))]
+pub use check::Violation;
+pub use entry::{Access, Entry, Protection};
+pub use errno::Errno;
+pub use failure::{Action, Consumer, Context, PageType, Report, Statistics, Victim};
+pub use fault::{BusCode, Outcome, SegvCode, Sigbus};
+pub use file::{File, FileId, FileKind};
+pub use frame::{FrameState, KernelFrame, UserFrame};
+pub use machine::{Allocation, Machine, Poisoned, StoreError};
+pub use memory::{AddressSpace, Memory, SpaceId};
+pub use vma::{OnFork, Sharing};

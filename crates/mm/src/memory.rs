@@ -1,0 +1,215 @@
+//! The memory manager as a whole, and the address spaces in it.
+
+use alloc::sync::Arc;
+use core::ops::Range;
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use spin::Mutex;
+
+use crate::failure::Failures;
+use crate::frame::Frames;
+use crate::machine::Permit;
+use crate::map::OrderedMap;
+use crate::rmap::Mapper;
+use crate::table::PageTable;
+use crate::vma::Vmas;
+use crate::{Entry, Errno, File, FileId, FrameState, Machine, Pfn, UserFrame, VirtualAddress};
+
+/// The name of an address space. It is never used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SpaceId(pub(crate) u32);
+
+impl SpaceId {
+    /// A [`Mapper`] has room for this many bits.
+    const LIMIT: u32 = 1 << 28;
+
+    /// The number, at least 1 and less than 2^28.
+    pub fn number(self) -> u32 {
+        self.0
+    }
+}
+
+/// An address space: the handle of whoever runs in it. Ends with
+/// [`destroy`](Memory::destroy); just dropping it keeps the memory for ever.
+#[derive(Debug)]
+#[must_use = "an address space that is dropped is never freed"]
+pub struct AddressSpace(pub(crate) Arc<Space>);
+
+impl AddressSpace {
+    /// Its name.
+    pub fn id(&self) -> SpaceId {
+        self.0.id
+    }
+
+    /// Whether its process is told of memory it loses at once (`PR_MCE_KILL_EARLY`), and not
+    /// when it touches it.
+    pub fn set_early_kill(&self, early: bool) {
+        self.0.early_kill.store(early, Ordering::Relaxed);
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Space {
+    pub(crate) id: SpaceId,
+    pub(crate) early_kill: AtomicBool,
+    pub(crate) inner: Mutex<Inner>,
+}
+
+/// What an address space's lock protects.
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) vmas: Vmas,
+    pub(crate) table: PageTable,
+}
+
+/// The memory manager. All operations take `&self`; see the crate's documentation for the locks.
+#[derive(Debug)]
+pub struct Memory<M> {
+    pub(crate) machine: M,
+    pub(crate) frames: Frames,
+    pub(crate) spaces: Mutex<OrderedMap<SpaceId, Arc<Space>>>,
+    pub(crate) files: Mutex<OrderedMap<FileId, Arc<File>>>,
+    pub(crate) next_space: AtomicU32,
+    pub(crate) next_file: AtomicU32,
+    pub(crate) failures: Failures,
+}
+
+impl<M: Machine> Memory<M> {
+    /// A manager of the frames in `usable`.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if there are none; `ENOMEM` if the heap cannot hold the frame table, which takes
+    /// at most 64 bytes for each frame from the first to the last.
+    pub fn new(machine: M, usable: &[Range<Pfn>]) -> Result<Self, Errno> {
+        Ok(Self {
+            machine,
+            frames: Frames::new(usable)?,
+            spaces: Mutex::new(OrderedMap::new()),
+            files: Mutex::new(OrderedMap::new()),
+            next_space: AtomicU32::new(1),
+            next_file: AtomicU32::new(1),
+            failures: Failures::new(),
+        })
+    }
+
+    /// The machine.
+    pub fn machine(&self) -> &M {
+        &self.machine
+    }
+
+    /// How many frames are free.
+    pub fn free_frames(&self) -> usize {
+        self.frames.free_frames()
+    }
+
+    /// What a frame is, or `None` if it is outside the table.
+    pub fn frame_state(&self, pfn: Pfn) -> Option<FrameState> {
+        self.frames.find(pfn).map(|frame| frame.state)
+    }
+
+    pub(crate) fn permit(&self) -> Permit {
+        Permit::ask(&self.machine)
+    }
+
+    /// An empty address space.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub fn create(&self) -> Result<AddressSpace, Errno> {
+        let permit = self.permit();
+        let id = SpaceId(self.next_space.fetch_add(1, Ordering::Relaxed));
+        if id.0 >= SpaceId::LIMIT {
+            return Err(Errno::ENOMEM);
+        }
+        let table = PageTable::new(&self.machine, &self.frames, id)?;
+        let space = Arc::new(Space {
+            id,
+            early_kill: AtomicBool::new(false),
+            inner: Mutex::new(Inner {
+                vmas: Vmas::new(),
+                table,
+            }),
+        });
+        if let Err(error) = self.spaces.lock().insert(permit, id, Arc::clone(&space)) {
+            space.inner.lock().table.free(&self.machine, &self.frames);
+            return Err(error);
+        }
+        Ok(AddressSpace(space))
+    }
+
+    /// Unmaps everything and frees the tables: at exit, and of the old space at exec. No CPU may
+    /// run in the space any more.
+    pub fn destroy(&self, space: AddressSpace) {
+        let mut inner = space.0.inner.lock();
+        self.unmap_all(space.0.id, &mut inner);
+        // A walker of the reverse map that still holds the space finds no mapper of it, and so
+        // does not look at its tables.
+        inner.table.free(&self.machine, &self.frames);
+        drop(inner);
+        self.spaces.lock().remove(space.0.id);
+    }
+
+    /// The table that the hardware walker starts from (TTBR0).
+    pub fn root(&self, space: &AddressSpace) -> Pfn {
+        space.0.inner.lock().table.root().pfn()
+    }
+
+    /// The table entry for an address, as `/proc/pid/pagemap` shows it.
+    pub fn entry(&self, space: &AddressSpace, address: VirtualAddress) -> Entry {
+        if address.page().0 >= crate::PAGES_END {
+            return Entry::Empty;
+        }
+        space
+            .0
+            .inner
+            .lock()
+            .table
+            .get(&self.machine, address.page())
+    }
+
+    /// How many areas the space has.
+    pub fn areas(&self, space: &AddressSpace) -> usize {
+        space.0.inner.lock().vmas.len()
+    }
+
+    pub(crate) fn find_space(&self, id: SpaceId) -> Option<Arc<Space>> {
+        self.spaces.lock().get(id).cloned()
+    }
+
+    /// Ends a mapping that was flushed: forgets the mapper, and gives its reference back.
+    pub(crate) fn end_mapping(&self, mapper: Mapper, frame: UserFrame) {
+        self.frames.lock(&frame).mappers.remove(mapper);
+        self.frames.put(frame);
+    }
+
+    /// Calls `visit` for each mapper of a frame to which no mapper can be added, or only such as
+    /// need no visit, with the space locked. `visit` may remove the mapper.
+    pub(crate) fn for_each_mapper(
+        &self,
+        frame: &UserFrame,
+        mut visit: impl FnMut(&Space, &mut Inner, Mapper),
+        mut after: impl FnMut(&Space, Mapper),
+    ) {
+        let mut from = Mapper::new(SpaceId(0), crate::VirtualPage(0));
+        loop {
+            let Some(mapper) = self.frames.lock(frame).mappers.from(from) else {
+                return;
+            };
+            let Some(space) = self.find_space(mapper.space()) else {
+                // The space has just ended, and its mappers with it: look again.
+                core::hint::spin_loop();
+                continue;
+            };
+            let mut inner = space.inner.lock();
+            let still_there = self.frames.lock(frame).mappers.contains(mapper);
+            if still_there {
+                visit(&space, &mut inner, mapper);
+                drop(inner);
+                after(&space, mapper);
+            }
+            from = mapper.following();
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! Steps that change address spaces.
+
+use std::boxed::Box;
+use std::format;
+
+use super::World;
+use super::model::{PageModel, Process, Shows};
+use super::world::{Checked, FILE_PAGES, PROCESSES, WINDOW, WINDOW_PAGES};
+use crate::{
+    Access, Advice, Entry, Errno, FrameState, OnFork, PAGE_SIZE, Placement, Protection, Sharing,
+    Source, VirtualPage,
+};
+
+impl World {
+    pub(super) fn call(
+        &mut self,
+        got: Result<(), Errno>,
+        expected: Result<(), Errno>,
+        what: &str,
+    ) -> Checked<bool> {
+        match (got, expected) {
+            (Ok(()), Ok(())) => Ok(true),
+            (Err(Errno::ENOMEM), Ok(())) => self.out_of_memory().map(|()| false),
+            (Err(got), Err(expected)) if got == expected => Ok(false),
+            (Err(Errno::ENOMEM), Err(_)) => Ok(false),
+            _ => Err(format!("{what}: got {got:?}, expected {expected:?}")),
+        }
+    }
+
+    pub(super) fn map(&mut self, process: usize, page: VirtualPage, c: u32, d: u32) -> Checked {
+        let pages = 1 + u64::from(c % 8);
+        let pages = pages.min(WINDOW + u64::from(WINDOW_PAGES) - page.0);
+        let protection = protection(d);
+        let sharing = if d & 8 == 0 {
+            Sharing::Private
+        } else {
+            Sharing::Shared
+        };
+        let number = (d >> 4) as usize % (self.files.len() + 1);
+        let model = self.files.get(number);
+        let first = (d >> 8) % FILE_PAGES;
+        let pages = if model.is_some() {
+            pages.min(u64::from(FILE_PAGES - first))
+        } else {
+            pages
+        };
+        // Shared anonymous memory is a file that has no name; only its mappers' bytes matter, and
+        // the files above cover that.
+        let sharing = if model.is_some() {
+            sharing
+        } else {
+            Sharing::Private
+        };
+        let source = match model {
+            Some(model) => Source::File(&model.file, u64::from(first) * PAGE_SIZE as u64),
+            None => Source::Anonymous,
+        };
+        let replace = c & 64 == 0;
+        let placement = if replace {
+            Placement::Fixed(page.address())
+        } else {
+            Placement::FixedNoReplace(page.address())
+        };
+        let range = (page.0..page.0 + pages).map(VirtualPage);
+        let owner = &self.processes[process];
+        let taken = range.clone().any(|page| owner.pages.contains_key(&page));
+        let length = pages * PAGE_SIZE as u64;
+        let got = self
+            .memory
+            .mmap(&owner.space, placement, length, protection, sharing, source);
+        let expected = if taken && !replace {
+            Err(Errno::EEXIST)
+        } else {
+            Ok(())
+        };
+        if self.call(got.map(|_| ()), expected, "mmap")? {
+            for (count, page) in range.enumerate() {
+                let shows = match number < self.files.len() {
+                    true => Shows::File(number, first + count as u32),
+                    false => Shows::Anonymous,
+                };
+                let model = PageModel {
+                    protection,
+                    sharing,
+                    shows,
+                    own: None,
+                    may_be_lost: false,
+                    told: false,
+                    on_fork: OnFork::Inherit,
+                };
+                self.processes[process].pages.insert(page, model);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn unmap(&mut self, process: usize, page: VirtualPage, c: u32) -> Checked {
+        let pages = 1 + u64::from(c % 8);
+        let owner = &self.processes[process];
+        let got = self
+            .memory
+            .munmap(&owner.space, page.address(), pages * PAGE_SIZE as u64);
+        if self.call(got, Ok(()), "munmap")? {
+            let range = page..VirtualPage(page.0 + pages);
+            self.processes[process]
+                .pages
+                .retain(|page, _| !range.contains(page));
+        }
+        Ok(())
+    }
+
+    /// What a call on a range must return, if it needs all of it to be mapped.
+    pub(super) fn covered(
+        &self,
+        process: usize,
+        page: VirtualPage,
+        pages: u64,
+    ) -> Result<(), Errno> {
+        let owner = &self.processes[process];
+        let all = (page.0..page.0 + pages).all(|page| owner.pages.contains_key(&VirtualPage(page)));
+        if all { Ok(()) } else { Err(Errno::ENOMEM) }
+    }
+
+    pub(super) fn change(
+        &mut self,
+        process: usize,
+        page: VirtualPage,
+        pages: u64,
+        mut change: impl FnMut(&mut PageModel),
+    ) {
+        let range = page..VirtualPage(page.0 + pages);
+        self.processes[process]
+            .pages
+            .range_mut(range)
+            .for_each(|(_, model)| change(model));
+    }
+
+    pub(super) fn protect(&mut self, process: usize, page: VirtualPage, c: u32, d: u32) -> Checked {
+        let (pages, protection) = (1 + u64::from(c % 5), protection(d));
+        let expected = self.covered(process, page, pages);
+        let space = &self.processes[process].space;
+        let length = pages * PAGE_SIZE as u64;
+        let got = self
+            .memory
+            .mprotect(space, page.address(), length, protection);
+        if self.call(got, expected, "mprotect")? {
+            self.change(process, page, pages, |model| model.protection = protection);
+        }
+        Ok(())
+    }
+
+    pub(super) fn advise(
+        &mut self,
+        process: usize,
+        page: VirtualPage,
+        c: u32,
+        advice: Advice,
+    ) -> Checked {
+        let pages = 1 + u64::from(c % 5);
+        let mut expected = self.covered(process, page, pages);
+        if expected.is_ok() && advice == Advice::Fork(OnFork::Wipe) {
+            let owner = &self.processes[process];
+            let range = page..VirtualPage(page.0 + pages);
+            if owner
+                .pages
+                .range(range)
+                .any(|(_, model)| matches!(model.shows, Shows::File(..)))
+            {
+                expected = Err(Errno::EINVAL);
+            }
+        }
+        let space = &self.processes[process].space;
+        let length = pages * PAGE_SIZE as u64;
+        let got = self.memory.madvise(space, page.address(), length, advice);
+        if self.call(got, expected, "madvise")? {
+            self.change(process, page, pages, |model| match advice {
+                Advice::Fork(on_fork) => model.on_fork = on_fork,
+                _ => model.forget(),
+            });
+        }
+        Ok(())
+    }
+
+    pub(super) fn populate(
+        &mut self,
+        process: usize,
+        page: VirtualPage,
+        c: u32,
+        d: u32,
+    ) -> Checked {
+        let access = if d & 1 == 0 {
+            Access::Load
+        } else {
+            Access::Store
+        };
+        let advice = if d & 1 == 0 {
+            Advice::PopulateRead
+        } else {
+            Advice::PopulateWrite
+        };
+        let expected = self.covered(process, page, 1 + u64::from(c % 5));
+        let space = &self.processes[process].space;
+        let length = (1 + u64::from(c % 5)) * PAGE_SIZE as u64;
+        let got = self.memory.madvise(space, page.address(), length, advice);
+        self.refused |= self.memory.machine().take_refused();
+        let owner = &self.processes[process];
+        let range = page..VirtualPage(page.0 + 1 + u64::from(c % 5));
+        let mut models = owner.pages.range(range).map(|(_, model)| model);
+        match got {
+            Err(Errno::EHWPOISON) if models.any(|model| model.may_fail(&self.files)) => Ok(()),
+            Err(Errno::EFAULT)
+                if self.refused || models.any(|model| !model.protection.allows(access)) =>
+            {
+                Ok(())
+            }
+            got => self.call(got, expected, "populate").map(|_| ()),
+        }?;
+        // A private page of a file that was populated for stores has its own copy from now on.
+        if access == Access::Store {
+            for page in page.0..page.0 + 1 + u64::from(c % 5) {
+                self.note_copy(process, VirtualPage(page));
+            }
+        }
+        Ok(())
+    }
+
+    /// If a page has a private frame, it no longer follows its file.
+    pub(super) fn note_copy(&mut self, process: usize, page: VirtualPage) {
+        let owner = &mut self.processes[process];
+        let entry = self.memory.entry(&owner.space, page.address());
+        if let (Entry::Page(pfn, _), Some(model)) = (entry, owner.pages.get_mut(&page))
+            && self.memory.frame_state(pfn) == Some(FrameState::Anonymous)
+            && model.own.is_none()
+        {
+            model.own = Some(Box::new(*model.bytes(&self.files)));
+        }
+    }
+
+    pub(super) fn fork(&mut self, process: usize) -> Checked {
+        if self.processes.len() == PROCESSES {
+            return Ok(());
+        }
+        match self.memory.fork(&self.processes[process].space) {
+            Ok(space) => {
+                let inherit = |(page, model): (&VirtualPage, &PageModel)| {
+                    let mut model = model.clone();
+                    if model.on_fork == OnFork::Wipe {
+                        model.forget();
+                    }
+                    (model.on_fork != OnFork::Omit).then_some((*page, model))
+                };
+                let pages = self.processes[process]
+                    .pages
+                    .iter()
+                    .filter_map(inherit)
+                    .collect();
+                self.processes.push(Process { space, pages });
+                Ok(())
+            }
+            Err(Errno::ENOMEM) => self.out_of_memory(),
+            Err(error) => Err(format!("fork: {error:?}")),
+        }
+    }
+
+    pub(super) fn exit(&mut self, process: usize) {
+        if self.processes.len() > 1 {
+            let Process { space, .. } = self.processes.swap_remove(process);
+            self.memory.destroy(space);
+        }
+    }
+}
+
+fn protection(number: u32) -> Protection {
+    match number >> 12 & 15 {
+        0 => Protection::NONE,
+        1..4 => Protection::READ,
+        _ => Protection::READ_WRITE,
+    }
+}

@@ -1,0 +1,102 @@
+//! Steps on files.
+
+use std::format;
+use std::vec::Vec;
+
+use super::World;
+use super::world::{Checked, FILE_PAGES};
+use crate::{Errno, FileKind, PAGE_SIZE};
+
+impl World {
+    pub(super) fn read(&mut self, a: u32, b: u32, c: u32) -> Checked {
+        let number = a as usize % self.files.len();
+        let size = FILE_PAGES * PAGE_SIZE as u32;
+        let position = b % size;
+        let length = (1 + c % (2 * PAGE_SIZE as u32)).min(size - position) as usize;
+        let mut seen = std::vec![0; length];
+        let got = self
+            .memory
+            .read_file(&self.files[number].file, u64::from(position), &mut seen);
+        self.refused |= self.memory.machine().take_refused();
+        let model = &self.files[number];
+        let contents: Vec<u8> = model
+            .pages
+            .iter()
+            .flat_map(|page| page.iter().copied())
+            .collect();
+        let done = got.unwrap_or(0);
+        if seen[..done] != contents[position as usize..position as usize + done] {
+            return Err(format!("file {number}: wrong bytes at {position}"));
+        }
+        let failed = (position as usize + done) / PAGE_SIZE;
+        let may_fail = self.refused || model.may_be_lost.contains(&(failed as u32));
+        match got {
+            Ok(done) if done == length || (may_fail && done > 0) => Ok(()),
+            Err(Errno::EIO) if may_fail => Ok(()),
+            Err(Errno::ENOMEM) => self.out_of_memory(),
+            got => Err(format!(
+                "file {number}: read of {length} at {position}: {got:?}"
+            )),
+        }
+    }
+
+    pub(super) fn write(&mut self, a: u32, b: u32, c: u32, d: u32) -> Checked {
+        let number = a as usize % self.files.len();
+        let size = FILE_PAGES * PAGE_SIZE as u32;
+        // Whole pages often: they bring lost ones back.
+        let position = if d & 1 == 0 {
+            b % size
+        } else {
+            b % FILE_PAGES * PAGE_SIZE as u32
+        };
+        let length = if d & 1 == 0 {
+            1 + c % 300
+        } else {
+            PAGE_SIZE as u32
+        };
+        let length = length.min(size - position) as usize;
+        let bytes = std::vec![(d >> 1) as u8; length];
+        let got = self
+            .memory
+            .write_file(&self.files[number].file, u64::from(position), &bytes);
+        self.refused |= self.memory.machine().take_refused();
+        let done = got.unwrap_or(0);
+        let model = &mut self.files[number];
+        for at in position as usize..position as usize + done {
+            model.pages[at / PAGE_SIZE][at % PAGE_SIZE] = (d >> 1) as u8;
+        }
+        let failed = ((position as usize + done) / PAGE_SIZE) as u32;
+        let may_fail = self.refused || model.may_be_lost.contains(&failed);
+        match got {
+            Ok(done) if done == length || (may_fail && done > 0) => Ok(()),
+            Err(Errno::EIO) if may_fail => Ok(()),
+            Err(Errno::ENOMEM) => self.out_of_memory(),
+            got => Err(format!(
+                "file {number}: write of {length} at {position}: {got:?}"
+            )),
+        }
+    }
+
+    pub(super) fn sync(&mut self, a: u32) -> Checked {
+        let number = a as usize % self.files.len();
+        let model = &self.files[number];
+        let got = self.memory.sync(&model.file);
+        self.refused |= self.memory.machine().take_refused();
+        match got {
+            Ok(()) if model.file.kind() == FileKind::Stored && !self.refused => {
+                let wrong = (0..FILE_PAGES).find(|index| {
+                    let stored = self.memory.machine().stored(model.file.id(), *index);
+                    stored != *model.pages[*index as usize] && !model.may_be_lost.contains(index)
+                });
+                wrong.map_or(Ok(()), |index| {
+                    Err(format!(
+                        "file {number}: page {index} is not in the store after a sync"
+                    ))
+                })
+            }
+            Ok(()) => Ok(()),
+            Err(Errno::EIO) if self.refused || !model.may_be_lost.is_empty() => Ok(()),
+            Err(error) => Err(format!("file {number}: sync: {error:?}")),
+        }
+    }
+}

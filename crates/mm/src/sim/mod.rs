@@ -1,0 +1,27 @@
+//! Deterministic simulation: random programs on several address spaces and CPUs, with poison,
+//! refused allocations and failing stores at any moment, against a byte-exact oracle.
+//!
+//! Everything follows from the seed. After each step all invariants of [`Memory::check`] hold,
+//! every frame whose poison was consumed is isolated, and a process saw its own bytes, or an
+//! error for memory that did fail. A failing run shrinks to a short script, which
+//! [`Script`] prints and parses.
+//!
+//! [`Memory::check`]: crate::Memory::check
+
+mod access;
+mod calls;
+mod errors;
+mod files;
+mod machine;
+mod model;
+mod random;
+mod run;
+mod script;
+mod world;
+
+pub use access::try_access;
+pub use machine::{CPUS, FIRST_FRAME, LINE, SimMachine};
+pub use random::Random;
+pub use run::{Failure, run, run_refusing, run_script, script, shrink};
+pub use script::{Kind, Script, Step};
+pub use world::{Counts, World, memory};

@@ -1,0 +1,88 @@
+//! The oracle: what each process and each file must contain, byte for byte.
+
+use std::boxed::Box;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::vec::Vec;
+
+use crate::{AddressSpace, File, OnFork, PAGE_SIZE, Protection, Sharing, VirtualPage};
+
+pub(super) type Bytes = Box<[u8; PAGE_SIZE]>;
+
+/// A file. Its contents are what was written last, wherever that is now.
+pub(super) struct FileModel {
+    pub(super) file: Arc<File>,
+    pub(super) pages: Vec<Bytes>,
+    /// Pages whose memory failed while it may have been dirty: reads may fail.
+    pub(super) may_be_lost: BTreeSet<u32>,
+}
+
+/// What a page of a process shows.
+#[derive(Clone)]
+pub(super) enum Shows {
+    Anonymous,
+    /// A file by its number, and the page of it.
+    File(usize, u32),
+}
+
+#[derive(Clone)]
+pub(super) struct PageModel {
+    pub(super) protection: Protection,
+    pub(super) sharing: Sharing,
+    pub(super) shows: Shows,
+    /// Private contents, once stored to.
+    pub(super) own: Option<Bytes>,
+    /// The memory that held the private contents failed: accesses may fail.
+    pub(super) may_be_lost: bool,
+    /// The process was told that the page is lost: accesses must fail.
+    pub(super) told: bool,
+    pub(super) on_fork: OnFork,
+}
+
+pub(super) struct Process {
+    pub(super) space: AddressSpace,
+    pub(super) pages: BTreeMap<VirtualPage, PageModel>,
+}
+
+impl PageModel {
+    /// The bytes a load must see.
+    pub(super) fn bytes<'a>(&'a self, files: &'a [FileModel]) -> &'a [u8; PAGE_SIZE] {
+        const ZEROS: [u8; PAGE_SIZE] = [0; PAGE_SIZE];
+        match (&self.own, &self.shows) {
+            (Some(own), _) => own,
+            (None, Shows::Anonymous) => &ZEROS,
+            (None, Shows::File(file, index)) => &files[*file].pages[*index as usize],
+        }
+    }
+
+    /// The bytes that a store changes.
+    pub(super) fn bytes_mut<'a>(
+        &'a mut self,
+        files: &'a mut [FileModel],
+    ) -> &'a mut [u8; PAGE_SIZE] {
+        if let (Sharing::Shared, Shows::File(file, index)) = (self.sharing, &self.shows) {
+            return &mut files[*file].pages[*index as usize];
+        }
+        if self.own.is_none() {
+            self.own = Some(Box::new(*self.bytes(files)));
+        }
+        self.own.as_mut().expect("it was just made")
+    }
+
+    /// Whether an access may be refused because of a memory error.
+    pub(super) fn may_fail(&self, files: &[FileModel]) -> bool {
+        match (&self.own, &self.shows) {
+            (None, Shows::File(file, index)) => {
+                self.may_be_lost || files[*file].may_be_lost.contains(index)
+            }
+            _ => self.may_be_lost,
+        }
+    }
+
+    /// Forgets private contents.
+    pub(super) fn forget(&mut self) {
+        self.own = None;
+        self.may_be_lost = false;
+        self.told = false;
+    }
+}

@@ -1,0 +1,355 @@
+//! The world that scripts run in: steps on a manager, checked against the model.
+
+use std::boxed::Box;
+use std::format;
+use std::string::{String, ToString};
+use std::vec::Vec;
+
+use super::machine::FIRST_FRAME;
+use super::model::{FileModel, Process};
+use super::{CPUS, Kind, SimMachine, Step, try_access};
+use crate::{
+    Access, Advice, FileKind, FrameState, Memory, OnFork, Outcome, PAGE_SIZE, Pfn, VirtualPage,
+};
+
+pub(super) const FRAMES: u32 = 600;
+/// The pages processes use: they cross the end of a last-level table.
+pub(super) const WINDOW: u64 = 512 * 7 - 6;
+pub(super) const WINDOW_PAGES: u32 = 16;
+pub(super) const FILE_PAGES: u32 = 6;
+pub(super) const PROCESSES: usize = 5;
+pub(super) const ATTEMPTS: usize = 8;
+
+/// What happened in a run.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counts {
+    /// Steps.
+    pub steps: u64,
+    /// Lines poisoned.
+    pub injected: u64,
+    /// Frames whose poison was consumed.
+    pub consumed: u64,
+    /// `SIGBUS` for memory errors.
+    pub signals: u64,
+    /// Operations that failed because something was refused.
+    pub refused: u64,
+}
+
+impl core::ops::AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        self.steps += other.steps;
+        self.injected += other.injected;
+        self.consumed += other.consumed;
+        self.signals += other.signals;
+        self.refused += other.refused;
+    }
+}
+
+/// A manager of so many simulated frames.
+pub fn memory(frames: u32) -> Memory<SimMachine> {
+    let usable = Pfn(FIRST_FRAME)..Pfn(FIRST_FRAME + u64::from(frames));
+    Memory::new(SimMachine::default(), &[usable]).expect("there are frames")
+}
+
+pub(super) type Checked<T = ()> = Result<T, String>;
+
+/// Memory, processes, files, and what they must contain.
+pub struct World {
+    pub(super) memory: Memory<SimMachine>,
+    pub(super) processes: Vec<Process>,
+    pub(super) files: Vec<FileModel>,
+    /// Something was refused in this step.
+    pub(super) refused: bool,
+    pub(super) counts: Counts,
+}
+
+impl World {
+    /// One process with nothing mapped, two files on a store and one in memory.
+    pub fn new() -> Self {
+        let memory = memory(FRAMES);
+        let kinds = [FileKind::Stored, FileKind::Stored, FileKind::Memory];
+        let files = kinds.iter().enumerate().map(|(number, kind)| {
+            let size = u64::from(FILE_PAGES) * PAGE_SIZE as u64;
+            let file = memory.create_file(*kind, size).expect("there is memory");
+            let pages = (0..FILE_PAGES)
+                .map(|index| {
+                    let mut page = [0; PAGE_SIZE];
+                    if *kind == FileKind::Stored {
+                        page.fill(1 + (number as u8) * 16 + index as u8);
+                        memory.machine().preset(file.id(), index, page);
+                    }
+                    Box::new(page)
+                })
+                .collect();
+            FileModel {
+                file,
+                pages,
+                may_be_lost: Default::default(),
+            }
+        });
+        let files = files.collect();
+        let space = memory.create().expect("there is memory");
+        let processes = std::vec![Process {
+            space,
+            pages: Default::default()
+        }];
+        Self {
+            memory,
+            processes,
+            files,
+            refused: false,
+            counts: Counts::default(),
+        }
+    }
+
+    /// Refuses the allocation after the next `after`.
+    pub fn refuse_allocation(&self, after: u32) {
+        self.memory.machine().refuse_allocation(after);
+    }
+
+    /// What happened so far.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Runs a step, and checks everything.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong.
+    pub fn step(&mut self, step: Step) -> Checked {
+        self.counts.steps += 1;
+        let [a, b, c, d] = step.numbers;
+        let process = a as usize % self.processes.len();
+        let page = VirtualPage(WINDOW + u64::from(b % WINDOW_PAGES));
+        match step.kind {
+            Kind::RefuseAllocation => {
+                self.memory.machine().refuse_allocation(a % 6);
+                return Ok(());
+            }
+            Kind::RefuseIo => {
+                self.memory.machine().refuse_io(a % 2);
+                return Ok(());
+            }
+            Kind::Load => self.load(process, page, c, d)?,
+            Kind::Store => self.store(process, page, c, d)?,
+            Kind::Map => self.map(process, page, c, d)?,
+            Kind::Unmap => self.unmap(process, page, c)?,
+            Kind::Protect => self.protect(process, page, c, d)?,
+            Kind::DontNeed => self.advise(process, page, c, Advice::DontNeed)?,
+            Kind::OnFork => {
+                let on_fork = [OnFork::Inherit, OnFork::Omit, OnFork::Wipe][d as usize % 3];
+                self.advise(process, page, c, Advice::Fork(on_fork))?;
+            }
+            Kind::Populate => self.populate(process, page, c, d)?,
+            Kind::Fork => self.fork(process)?,
+            Kind::Exit => self.exit(process),
+            Kind::Read => self.read(a, b, c)?,
+            Kind::Write => self.write(a, b, c, d)?,
+            Kind::Sync => self.sync(a)?,
+            Kind::Poison => self.poison_page(process, page, c),
+            Kind::PoisonFrame => self.poison_frame(Pfn(FIRST_FRAME + u64::from(b % FRAMES)), c),
+            Kind::Scrub => self.scrub(a),
+            Kind::SoftOffline => self.soft_offline(process, page)?,
+        }
+        self.check()
+    }
+
+    fn check(&mut self) -> Checked {
+        self.refused |= self.memory.machine().take_refused();
+        self.counts.refused += u64::from(std::mem::take(&mut self.refused));
+        for pfn in self.memory.machine().take_consumed() {
+            self.counts.consumed += 1;
+            if !self.memory.is_poisoned(pfn) {
+                return Err(format!("{pfn:?} was consumed and not isolated"));
+            }
+        }
+        self.memory
+            .check()
+            .map_err(|violation| format!("{violation:?}"))
+    }
+
+    /// Reads everything, ends everything, and looks for frames that nobody gave back.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong.
+    pub fn finish(mut self) -> Checked<Counts> {
+        self.memory.machine().relent();
+        for process in 0..self.processes.len() {
+            for page in 0..u64::from(WINDOW_PAGES) {
+                self.load_bytes(process, VirtualPage(WINDOW + page), 0, 0, PAGE_SIZE)?;
+            }
+        }
+        self.check()?;
+        for number in 0..self.files.len() as u32 {
+            for index in 0..FILE_PAGES {
+                self.read(number, index * PAGE_SIZE as u32, PAGE_SIZE as u32 - 1)?;
+            }
+        }
+        self.check()?;
+        let memory = &self.memory;
+        self.processes
+            .drain(..)
+            .for_each(|process| memory.destroy(process.space));
+        self.files
+            .drain(..)
+            .for_each(|model| memory.close(model.file));
+        memory
+            .check()
+            .map_err(|violation| format!("{violation:?}"))?;
+        let isolated = (0..u64::from(FRAMES))
+            .filter(|frame| {
+                memory.frame_state(Pfn(FIRST_FRAME + frame)) == Some(FrameState::Isolated)
+            })
+            .count();
+        if memory.free_frames() + isolated != FRAMES as usize {
+            return Err("frames have leaked".to_string());
+        }
+        Ok(self.counts)
+    }
+
+    pub(super) fn out_of_memory(&mut self) -> Checked {
+        self.refused |= self.memory.machine().take_refused();
+        if self.refused || self.memory.free_frames() == 0 {
+            return Ok(());
+        }
+        Err("out of memory, with memory left and nothing refused".to_string())
+    }
+
+    // Accesses.
+
+    fn load(&mut self, process: usize, page: VirtualPage, c: u32, d: u32) -> Checked {
+        let (offset, length) = span(c, d);
+        self.load_bytes(process, page, c as usize % CPUS, offset, length)
+    }
+
+    fn load_bytes(
+        &mut self,
+        process: usize,
+        page: VirtualPage,
+        cpu: usize,
+        offset: usize,
+        length: usize,
+    ) -> Checked {
+        let mut seen = std::vec![0; length];
+        let ended = self.access(process, page, cpu, Access::Load, |machine, pfn| {
+            machine.cpu_load(pfn, offset, &mut seen).is_ok()
+        })?;
+        let owner = &self.processes[process];
+        if let (true, Some(model)) = (ended, owner.pages.get(&page)) {
+            let must = &model.bytes(&self.files)[offset..offset + length];
+            if seen != must {
+                let at = seen.iter().zip(must).position(|(seen, must)| seen != must);
+                return Err(format!(
+                    "process {process} {page:?}+{offset}: wrong byte at {at:?}"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn store(&mut self, process: usize, page: VirtualPage, c: u32, d: u32) -> Checked {
+        let (offset, length) = span(c, d);
+        let bytes = std::vec![(c >> 3) as u8; length];
+        let cpu = d as usize % CPUS;
+        let ended = self.access(process, page, cpu, Access::Store, |machine, pfn| {
+            machine.cpu_store(pfn, offset, &bytes);
+            true
+        })?;
+        if ended && let Some(model) = self.processes[process].pages.get_mut(&page) {
+            model.bytes_mut(&mut self.files)[offset..offset + length].copy_from_slice(&bytes);
+        }
+        Ok(())
+    }
+
+    /// An access, with all its faults. Returns whether it succeeded, if it might.
+    fn access(
+        &mut self,
+        process: usize,
+        page: VirtualPage,
+        cpu: usize,
+        access: Access,
+        mut act: impl FnMut(&SimMachine, Pfn) -> bool,
+    ) -> Checked<bool> {
+        for _ in 0..ATTEMPTS {
+            let space = &self.processes[process].space;
+            match try_access(&self.memory, space, cpu, page, access, &mut act)? {
+                None => return self.succeeded(process, page, access),
+                Some(Outcome::Resolved) => {}
+                Some(outcome) => {
+                    return self.told(process, page, access, outcome).map(|()| false);
+                }
+            }
+        }
+        Err(format!(
+            "process {process} {page:?}: {access:?} does not end"
+        ))
+    }
+
+    fn succeeded(&self, process: usize, page: VirtualPage, access: Access) -> Checked<bool> {
+        match self.processes[process].pages.get(&page) {
+            None => Err(format!(
+                "process {process} reached {page:?}, which is not mapped"
+            )),
+            Some(model) if !model.protection.allows(access) => Err(format!(
+                "process {process} did {access:?} at {page:?} against its protection"
+            )),
+            Some(model) if model.told => Err(format!(
+                "process {process} reached {page:?}, which it was told is lost"
+            )),
+            Some(_) => Ok(true),
+        }
+    }
+
+    fn told(
+        &mut self,
+        process: usize,
+        page: VirtualPage,
+        access: Access,
+        outcome: Outcome,
+    ) -> Checked {
+        self.refused |= self.memory.machine().take_refused();
+        let model = self.processes[process].pages.get_mut(&page);
+        match (outcome, model) {
+            (Outcome::Oom, _) => self.out_of_memory(),
+            (Outcome::Sigsegv(_), None) => Ok(()),
+            (Outcome::Sigsegv(_), Some(model)) if !model.protection.allows(access) => Ok(()),
+            (Outcome::Sigbus(bus), Some(_)) if !bus.code.is_memory_error() && self.refused => {
+                Ok(())
+            }
+            (Outcome::Sigbus(bus), Some(model))
+                if bus.code.is_memory_error()
+                    && bus.address == page.address()
+                    && bus.lsb == 12
+                    && model.may_fail(&self.files) =>
+            {
+                self.counts.signals += 1;
+                model.told |= model.may_be_lost;
+                Ok(())
+            }
+            _ => Err(format!(
+                "process {process} {page:?} {access:?}: {outcome:?}"
+            )),
+        }
+    }
+}
+
+impl Default for World {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn span(c: u32, d: u32) -> (usize, usize) {
+    let offset = if d >> 20 & 3 == 0 {
+        0
+    } else {
+        (c >> 8) as usize % PAGE_SIZE
+    };
+    let length = match d >> 16 & 7 {
+        0..3 => PAGE_SIZE,
+        _ => 1 + (d >> 4) as usize % 200,
+    };
+    (offset, length.min(PAGE_SIZE - offset))
+}

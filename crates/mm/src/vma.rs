@@ -1,0 +1,281 @@
+//! Areas of an address space: what is mapped where, and how.
+
+use alloc::sync::Arc;
+
+use crate::machine::Permit;
+use crate::map::OrderedMap;
+use crate::{Access, Errno, File, PAGES_END, PageRange, Protection, VirtualPage};
+
+/// Whose stores are seen by whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sharing {
+    /// Stores stay with the process: the first one to a page copies it.
+    Private,
+    /// Stores reach the file, and everyone who maps it.
+    Shared,
+}
+
+/// Where the contents of an area come from.
+#[derive(Debug)]
+pub(crate) enum Backing {
+    /// Zeros.
+    Anonymous,
+    /// A file, from this page of it. The area counts as one of its users.
+    File(Arc<File>, u32),
+}
+
+impl Backing {
+    /// The file, if it is one.
+    pub(crate) fn file(&self) -> Option<&Arc<File>> {
+        match self {
+            Self::Anonymous => None,
+            Self::File(file, _) => Some(file),
+        }
+    }
+
+    /// The backing of the part that starts `pages` further on, as another user of the file.
+    fn share_from(&self, pages: u64) -> Self {
+        match self {
+            Self::Anonymous => Self::Anonymous,
+            Self::File(file, first) => {
+                file.add_user();
+                Self::File(Arc::clone(file), first + pages as u32)
+            }
+        }
+    }
+}
+
+/// What a fork does with an area.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnFork {
+    /// The child gets it.
+    Inherit,
+    /// The child does not get it (`MADV_DONTFORK`).
+    Omit,
+    /// The child gets it filled with zeros (`MADV_WIPEONFORK`).
+    Wipe,
+}
+
+/// One area: a range of pages that are mapped alike.
+#[derive(Debug)]
+pub(crate) struct Vma {
+    pub(crate) pages: PageRange,
+    pub(crate) protection: Protection,
+    pub(crate) sharing: Sharing,
+    pub(crate) backing: Backing,
+    pub(crate) on_fork: OnFork,
+}
+
+impl Vma {
+    /// Whether it allows `access`.
+    pub(crate) fn allows(&self, access: Access) -> bool {
+        self.protection.allows(access)
+    }
+
+    /// Whether it is private memory that starts as zeros.
+    pub(crate) fn is_private_anonymous(&self) -> bool {
+        matches!(self.backing, Backing::Anonymous)
+    }
+
+    /// The file and the page of it that `page` shows.
+    pub(crate) fn file_page(&self, page: VirtualPage) -> Option<(&Arc<File>, u32)> {
+        match &self.backing {
+            Backing::Anonymous => None,
+            Backing::File(file, first) => {
+                Some((file, first + (page.0 - self.pages.start().0) as u32))
+            }
+        }
+    }
+
+    /// A second area with the part `pages` of this one.
+    pub(crate) fn part(&self, pages: PageRange) -> Self {
+        Self {
+            pages,
+            backing: self
+                .backing
+                .share_from(pages.start().0 - self.pages.start().0),
+            ..*self
+        }
+    }
+}
+
+/// The areas of an address space, in order; they do not overlap.
+#[derive(Debug)]
+pub(crate) struct Vmas {
+    by_start: OrderedMap<VirtualPage, Vma>,
+    /// Where the search for room starts.
+    next: VirtualPage,
+}
+
+/// Automatic placement starts here, well above any program linked at a fixed address.
+const PLACEMENT_START: VirtualPage = VirtualPage(PAGES_END / 2);
+
+impl Vmas {
+    pub(crate) fn new() -> Self {
+        Self {
+            by_start: OrderedMap::new(),
+            next: PLACEMENT_START,
+        }
+    }
+
+    /// The area that holds `page`.
+    pub(crate) fn find(&self, page: VirtualPage) -> Option<&Vma> {
+        let (_, vma) = self.by_start.floor(page)?;
+        vma.pages.contains(page).then_some(vma)
+    }
+
+    /// The first area that ends after `page`.
+    pub(crate) fn find_from(&self, page: VirtualPage) -> Option<&Vma> {
+        self.find(page)
+            .or_else(|| self.by_start.ceiling(page).map(|(_, vma)| vma))
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Vma> {
+        self.by_start.iter().map(|(_, vma)| vma)
+    }
+
+    /// Whether no area has a page in `pages`.
+    pub(crate) fn is_unused(&self, pages: PageRange) -> bool {
+        self.find_from(pages.start())
+            .is_none_or(|vma| vma.pages.start() >= pages.end())
+    }
+
+    /// Whether every page of `pages` is in an area.
+    pub(crate) fn covers(&self, pages: PageRange) -> bool {
+        let mut page = pages.start();
+        while page < pages.end() {
+            match self.find(page) {
+                Some(vma) => page = vma.pages.end(),
+                None => return false,
+            }
+        }
+        true
+    }
+
+    /// Whether all areas with a page in `pages` satisfy `predicate`.
+    pub(crate) fn all(&self, pages: PageRange, predicate: impl Fn(&Vma) -> bool) -> bool {
+        let mut page = pages.start();
+        while let Some(vma) = self
+            .find_from(page)
+            .filter(|vma| vma.pages.start() < pages.end())
+        {
+            if !predicate(vma) {
+                return false;
+            }
+            page = vma.pages.end();
+        }
+        true
+    }
+
+    /// The first room for `count` pages after the last placement; after the end, from the start.
+    pub(crate) fn find_room(&self, count: u64) -> Option<PageRange> {
+        self.find_room_between(self.next, VirtualPage(PAGES_END), count)
+            .or_else(|| self.find_room_between(PLACEMENT_START, VirtualPage(PAGES_END), count))
+    }
+
+    fn find_room_between(
+        &self,
+        mut start: VirtualPage,
+        end: VirtualPage,
+        count: u64,
+    ) -> Option<PageRange> {
+        loop {
+            let room = PageRange::new(start, VirtualPage(start.0.checked_add(count)?))?;
+            if room.end() > end {
+                return None;
+            }
+            match self.find_from(start) {
+                Some(vma) if vma.pages.start() < room.end() => start = vma.pages.end(),
+                _ => return Some(room),
+            }
+        }
+    }
+
+    /// Adds an area where there is none. On `ENOMEM` nothing changed, and the area is gone: the
+    /// caller has its file still.
+    pub(crate) fn insert(&mut self, permit: Permit, vma: Vma) -> Result<(), Errno> {
+        self.reserve(permit)?;
+        self.insert_reserved(vma);
+        Ok(())
+    }
+
+    /// Makes room for one [`insert_reserved`](Self::insert_reserved), whatever is removed before.
+    pub(crate) fn reserve(&mut self, permit: Permit) -> Result<(), Errno> {
+        self.by_start.reserve(permit)
+    }
+
+    /// Adds an area where there is none, but room was made.
+    pub(crate) fn insert_reserved(&mut self, vma: Vma) {
+        debug_assert!(self.is_unused(vma.pages));
+        let pages = vma.pages;
+        self.by_start.insert_reserved(pages.start(), vma);
+        if pages.start() >= PLACEMENT_START {
+            self.next = pages.end();
+        }
+    }
+
+    /// Splits the area that spans `page`, so that one starts there. This alone changes nothing
+    /// that anyone can see.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`; nothing changed.
+    pub(crate) fn split(
+        &mut self,
+        permit: impl FnOnce() -> Permit,
+        page: VirtualPage,
+    ) -> Result<(), Errno> {
+        let Some(vma) = self.find(page) else {
+            return Ok(());
+        };
+        let (start, pages) = (vma.pages.start(), vma.pages);
+        let (Some(lower), Some(upper)) = (
+            PageRange::new(start, page),
+            PageRange::new(page, pages.end()),
+        ) else {
+            return Ok(());
+        };
+        let permit = permit();
+        let upper = vma.part(upper);
+        let file = upper.file_page(page).map(|(file, _)| Arc::clone(file));
+        if let Err(error) = self.by_start.insert(permit, page, upper) {
+            if let Some(file) = file {
+                // The lower half is a user still, so this is never the last.
+                file.remove_user();
+            }
+            return Err(error);
+        }
+        if let Some(vma) = self.by_start.get_mut(start) {
+            vma.pages = lower;
+        }
+        Ok(())
+    }
+
+    /// Removes an area that lies within `pages`, of which no area crosses the ends.
+    pub(crate) fn remove_in(&mut self, pages: PageRange) -> Option<Vma> {
+        let (start, _) = self.by_start.ceiling(pages.start())?;
+        if start < pages.end() {
+            self.by_start.remove(start)
+        } else {
+            None
+        }
+    }
+
+    /// Applies `change` to the areas within `pages`, of which no area crosses the ends.
+    pub(crate) fn change(&mut self, pages: PageRange, mut change: impl FnMut(&mut Vma)) {
+        let mut page = pages.start();
+        while let Some((start, _)) = self.by_start.ceiling(page) {
+            if start >= pages.end() {
+                return;
+            }
+            if let Some(vma) = self.by_start.get_mut(start) {
+                change(vma);
+                page = vma.pages.end();
+            }
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.by_start.len()
+    }
+}

@@ -1,0 +1,173 @@
+//! Bad arguments get Linux's error numbers, and change nothing.
+
+use mm::sim::memory;
+use mm::{
+    Access, Advice, Errno, FileKind, OnFork, Outcome, Pfn, Placement, Protection, SegvCode,
+    Sharing, Source, VirtualAddress,
+};
+
+const RW: Protection = Protection::READ_WRITE;
+const AT: VirtualAddress = VirtualAddress(0x10_0000);
+
+#[test]
+fn the_numbers_are_those_of_linux() {
+    assert_eq!(Errno::ENOMEM.number(), 12);
+    assert_eq!(Errno::EHWPOISON.number(), 133);
+    assert_eq!(Errno::EOVERFLOW.number(), 75);
+}
+
+#[test]
+fn a_manager_needs_frames() {
+    let none = mm::Memory::new(mm::sim::SimMachine::default(), &[Pfn(5)..Pfn(5)]);
+    assert_eq!(none.err(), Some(Errno::EINVAL));
+}
+
+#[test]
+fn mmap_refuses_what_makes_no_sense() {
+    let memory = memory(64);
+    let space = memory.create().unwrap();
+    let file = memory.create_file(FileKind::Stored, 4096).unwrap();
+    let map = |placement, length, source| {
+        memory.mmap(&space, placement, length, RW, Sharing::Private, source)
+    };
+    let fixed = Placement::Fixed(AT);
+    for (placement, length, source, error) in [
+        (fixed, 0, Source::Anonymous, Errno::EINVAL),
+        (
+            Placement::Fixed(VirtualAddress(AT.0 + 1)),
+            4096,
+            Source::Anonymous,
+            Errno::EINVAL,
+        ),
+        (fixed, u64::MAX, Source::Anonymous, Errno::ENOMEM),
+        (
+            Placement::Fixed(VirtualAddress(!4095)),
+            8192,
+            Source::Anonymous,
+            Errno::ENOMEM,
+        ),
+        (
+            Placement::Anywhere,
+            1 << 47,
+            Source::Anonymous,
+            Errno::ENOMEM,
+        ),
+        (fixed, 4096, Source::File(&file, 1), Errno::EINVAL),
+        (fixed, 4096, Source::File(&file, !4095), Errno::EOVERFLOW),
+    ] {
+        // The upper half of user space is for automatic placement, and all of it fits.
+        let got = map(placement, length, source);
+        if length == 1 << 47 {
+            assert!(got.is_ok());
+            memory.munmap(&space, got.unwrap(), length).unwrap();
+        } else {
+            assert_eq!(got, Err(error), "{placement:?} {length}");
+        }
+    }
+    assert_eq!(memory.areas(&space), 0);
+    assert_eq!(
+        map(Placement::Anywhere, (1 << 47) + 1, Source::Anonymous),
+        Err(Errno::ENOMEM)
+    );
+    assert_eq!(map(fixed, 1, Source::Anonymous), Ok(AT));
+    assert_eq!(
+        map(Placement::FixedNoReplace(AT), 1, Source::Anonymous),
+        Err(Errno::EEXIST)
+    );
+}
+
+#[test]
+fn ranges_with_holes_are_refused_and_unchanged() {
+    let memory = memory(64);
+    let space = memory.create().unwrap();
+    memory
+        .mmap(
+            &space,
+            Placement::Fixed(AT),
+            4096,
+            RW,
+            Sharing::Private,
+            Source::Anonymous,
+        )
+        .unwrap();
+    assert_eq!(
+        memory.mprotect(&space, AT, 8192, Protection::NONE),
+        Err(Errno::ENOMEM)
+    );
+    assert_eq!(
+        memory.madvise(&space, AT, 8192, Advice::DontNeed),
+        Err(Errno::ENOMEM)
+    );
+    assert_eq!(memory.fault(&space, AT, Access::Store), Outcome::Resolved);
+    let beyond = VirtualAddress(AT.0 + 4096);
+    for address in [beyond, VirtualAddress(u64::MAX)] {
+        let outcome = memory.fault(&space, address, Access::Load);
+        assert_eq!(outcome, Outcome::Sigsegv(SegvCode::NotMapped));
+    }
+    memory.mprotect(&space, AT, 0, Protection::NONE).unwrap();
+    memory.mprotect(&space, AT, 1, Protection::READ).unwrap();
+    let outcome = memory.fault(&space, AT, Access::Store);
+    assert_eq!(outcome, Outcome::Sigsegv(SegvCode::Denied));
+    let odd = VirtualAddress(AT.0 + 8);
+    assert_eq!(memory.munmap(&space, odd, 4096), Err(Errno::EINVAL));
+    assert_eq!(memory.munmap(&space, AT, u64::MAX), Err(Errno::EINVAL));
+    assert_eq!(memory.mprotect(&space, odd, 4096, RW), Err(Errno::EINVAL));
+    assert_eq!(
+        memory.madvise(&space, odd, 0, Advice::DontNeed),
+        Err(Errno::EINVAL)
+    );
+    memory.munmap(&space, AT, 1 << 30).unwrap();
+    assert_eq!(memory.areas(&space), 0);
+}
+
+#[test]
+fn shared_anonymous_memory_is_shared_with_a_child_and_ends_with_the_last_area() {
+    let memory = memory(64);
+    let before = memory.free_frames();
+    let parent = memory.create().unwrap();
+    let at = memory
+        .mmap(
+            &parent,
+            Placement::Anywhere,
+            3 * 4096,
+            RW,
+            Sharing::Shared,
+            Source::Anonymous,
+        )
+        .unwrap();
+    assert_eq!(memory.fault(&parent, at, Access::Store), Outcome::Resolved);
+    let child = memory.fork(&parent).unwrap();
+    assert_eq!(memory.fault(&child, at, Access::Store), Outcome::Resolved);
+    assert_eq!(memory.entry(&parent, at), memory.entry(&child, at));
+    let wipe = memory.madvise(&child, at, 4096, Advice::Fork(OnFork::Wipe));
+    assert_eq!(wipe, Err(Errno::EINVAL), "only private memory can be wiped");
+    memory
+        .munmap(&parent, VirtualAddress(at.0 + 4096), 4096)
+        .unwrap();
+    memory.destroy(parent);
+    memory.check().unwrap();
+    memory.destroy(child);
+    assert_eq!(memory.free_frames(), before);
+}
+
+#[test]
+fn ten_thousand_areas_in_a_terabyte() {
+    let memory = memory(64);
+    let space = memory.create().unwrap();
+    let step = 1u64 << 27;
+    for area in 1..=10_000 {
+        let at = Placement::FixedNoReplace(VirtualAddress(area * step));
+        memory
+            .mmap(&space, at, 4096, RW, Sharing::Private, Source::Anonymous)
+            .unwrap();
+    }
+    assert_eq!(memory.areas(&space), 10_000);
+    assert_eq!(
+        memory.fault(&space, VirtualAddress(7777 * step), Access::Store),
+        Outcome::Resolved
+    );
+    memory.munmap(&space, VirtualAddress(0), 1 << 42).unwrap();
+    assert_eq!(memory.areas(&space), 0);
+    memory.destroy(space);
+    assert_eq!(memory.free_frames(), 64);
+}
