@@ -1,0 +1,11 @@
+//! The stand-in for tests: threads of the host are CPUs and threads alike, and user memory is
+//! the test's own.
+
+pub mod frame;
+pub mod irq;
+pub mod thread;
+pub mod time;
+pub mod user;
+
+/// The simulated machine: RAM that can be poisoned, and a store in memory for each file.
+pub type Machine = mm::sim::SimMachine;

@@ -1,0 +1,21 @@
+//! A Linux-ABI arm64 kernel in which a memory error inside a system call ends in an error number.
+//!
+//! # The folders
+//!
+//! | module | what it is |
+//! |---|---|
+//! | `arch` | the only place that knows the CPU: entry, tables, traps, interrupts, time, access to user memory. `arch::host` stands in for it under test, with threads for CPUs |
+//! | `sync` | locks, and queues of threads that wait |
+//! | `memory` | what `mm` needs from this machine, kernel memory, and where the bytes of a system call come from and go to |
+//! | `error` | Linux's error numbers |
+//!
+//! Policy about user memory is in the crate `mm`; this crate has none of its own.
+
+#![cfg_attr(target_os = "none", no_std)]
+
+extern crate alloc;
+
+pub mod arch;
+pub mod error;
+pub mod memory;
+pub mod sync;
