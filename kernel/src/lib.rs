@@ -7,6 +7,7 @@
 //! | `arch` | the only place that knows the CPU: entry, tables, traps, interrupts, time, access to user memory. `arch::host` stands in for it under test, with threads for CPUs |
 //! | `sync` | locks, and queues of threads that wait |
 //! | `memory` | what `mm` needs from this machine, kernel memory, and where the bytes of a system call come from and go to |
+//! | `task` | processes, threads, signals, the scheduler |
 //! | `error` | Linux's error numbers |
 //!
 //! Policy about user memory is in the crate `mm`; this crate has none of its own.
@@ -19,3 +20,4 @@ pub mod arch;
 pub mod error;
 pub mod memory;
 pub mod sync;
+pub mod task;
