@@ -8,6 +8,7 @@
 //! | `sync` | locks, and queues of threads that wait |
 //! | `memory` | what `mm` needs from this machine, kernel memory, and where the bytes of a system call come from and go to |
 //! | `fs` | files: names, what is behind them, what is open |
+//! | `task` | processes, threads, signals, the scheduler |
 //! | `error` | Linux's error numbers |
 //!
 //! Policy about user memory is in the crate `mm`; this crate has none of its own.
@@ -21,3 +22,4 @@ pub mod error;
 pub mod fs;
 pub mod memory;
 pub mod sync;
+pub mod task;

@@ -2,12 +2,18 @@
 //!
 //! | module | what it gives |
 //! |---|---|
+//! | `Registers`, `FpRegisters` | what a program has in its registers |
 //! | `Machine` | memory, translation caches and stores, as `mm` wants them |
+//! | `cpu` | which CPU this is, how many there are, idling, interrupting another one |
+//! | `fp` | the SIMD and floating-point registers of the running program |
 //! | `frame` | copies between frames that users own and memory of the running process |
 //! | `irq` | masking this CPU's interrupts |
-//! | `thread` | the running thread, sleeping, waking |
-//! | `time` | nanoseconds since boot |
+//! | `space` | the address space that this CPU runs in |
+//! | `thread` | the running thread, sleeping, waking; kernel stacks, and the switch between them |
+//! | `time` | nanoseconds since boot, and the alarms of this CPU |
 //! | `user` | access to the memory of the running process: every one can fail |
+
+mod registers;
 
 #[cfg(all(target_os = "none", target_arch = "aarch64"))]
 mod aarch64;
@@ -15,6 +21,7 @@ mod aarch64;
 mod host;
 
 #[cfg(all(target_os = "none", target_arch = "aarch64"))]
-pub use self::aarch64::{Machine, frame, irq, thread, time, user};
+pub use self::aarch64::{Machine, cpu, fp, frame, irq, space, thread, time, user};
 #[cfg(not(target_os = "none"))]
-pub use self::host::{Machine, frame, irq, thread, time, user};
+pub use self::host::{Machine, cpu, fp, frame, irq, space, thread, time, user};
+pub use self::registers::{FpRegisters, PSTATE_USER, Registers};

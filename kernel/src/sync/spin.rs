@@ -29,6 +29,17 @@ impl<T> SpinLock<T> {
         }
     }
 
+    /// Opens the lock without its guard. Interrupts stay masked.
+    ///
+    /// # Safety
+    ///
+    /// The lock is held, and its guard was forgotten.
+    #[expect(unsafe_code, reason = "a switch of threads releases what another thread took")]
+    pub unsafe fn force_unlock(&self) {
+        // SAFETY: the caller's promise.
+        unsafe { self.inner.force_unlock() };
+    }
+
     /// What it protects, if nobody else can see it.
     pub fn get_mut(&mut self) -> &mut T {
         self.inner.get_mut()

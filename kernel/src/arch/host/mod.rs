@@ -1,8 +1,11 @@
 //! The stand-in for tests: threads of the host are CPUs and threads alike, and user memory is
 //! the test's own.
 
+pub mod cpu;
+pub mod fp;
 pub mod frame;
 pub mod irq;
+pub mod space;
 pub mod thread;
 pub mod time;
 pub mod user;
