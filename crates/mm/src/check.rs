@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::vec::Vec;
 
 use crate::rmap::Mapper;
-use crate::{Entry, FrameState, Machine, Memory, PageRange, Pfn};
+use crate::table::pages_end;
+use crate::{Entry, FrameState, Machine, Memory, PageRange, Pfn, VirtualPage};
 
 /// An invariant does not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,7 +75,7 @@ impl<M: Machine> Memory<M> {
             .collect();
         for space in spaces {
             let inner = space.inner.lock();
-            let mut rest = Some(PageRange::ALL);
+            let mut rest = PageRange::new(VirtualPage(0), pages_end::<M>());
             while let Some(range) = rest {
                 let Some((page, entry)) = inner.table.next(&self.machine, range) else {
                     break;

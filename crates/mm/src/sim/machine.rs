@@ -76,9 +76,9 @@ impl Ram {
 
 type Cache = HashMap<(SpaceId, VirtualPage), (Pfn, Protection)>;
 
-/// The machine.
+/// The machine, with translation tables of `2^INDEX_BITS` entries.
 #[derive(Debug, Default)]
-pub struct SimMachine {
+pub struct SimMachine<const INDEX_BITS: u32 = 9> {
     ram: Mutex<Ram>,
     caches: Mutex<[Cache; CPUS]>,
     store: Mutex<HashMap<(FileId, u32), Page>>,
@@ -93,7 +93,7 @@ fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().expect("a test has panicked")
 }
 
-impl SimMachine {
+impl<const INDEX_BITS: u32> SimMachine<INDEX_BITS> {
     /// Poisons a line of a frame.
     pub fn poison(&self, pfn: Pfn, line: usize) {
         locked(&self.ram)
@@ -184,8 +184,8 @@ impl SimMachine {
     fn walk(&self, root: Pfn, page: VirtualPage) -> Option<(Pfn, Protection)> {
         let mut table = root;
         let mut ram = locked(&self.ram);
-        for shift in [27, 18, 9, 0] {
-            let slot = (page.0 >> shift & 511) as usize * 8;
+        for shift in [3, 2, 1, 0].map(|level| level * INDEX_BITS) {
+            let slot = (page.0 >> shift & ((1 << INDEX_BITS) - 1)) as usize * 8;
             let bytes = ram.page(table)[slot..slot + 8].try_into().ok()?;
             let descriptor = u64::from_le_bytes(bytes);
             if descriptor & 0b11 != 0b11 {
@@ -243,7 +243,9 @@ fn count_down(left: &mut Option<u32>) -> bool {
     }
 }
 
-impl Machine for SimMachine {
+impl<const INDEX_BITS: u32> Machine for SimMachine<INDEX_BITS> {
+    const INDEX_BITS: u32 = INDEX_BITS;
+
     fn copy_page(&self, to: &UserFrame, from: &UserFrame) -> Result<(), Poisoned> {
         let mut page = [0; PAGE_SIZE];
         let mut ram = locked(&self.ram);

@@ -24,4 +24,4 @@ pub use machine::{CPUS, FIRST_FRAME, LINE, SimMachine};
 pub use random::Random;
 pub use run::{Failure, run, run_refusing, run_script, script, shrink};
 pub use script::{Kind, Script, Step};
-pub use world::{Counts, World, memory};
+pub use world::{Counts, World, memory, memory_with};

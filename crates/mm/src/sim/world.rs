@@ -12,9 +12,11 @@ use crate::{
     Access, Advice, FileKind, FrameState, Memory, OnFork, Outcome, PAGE_SIZE, Pfn, VirtualPage,
 };
 
+/// Tables, and with them huge pages, are small here, so that programs need little memory.
+pub(super) const INDEX_BITS: u32 = 4;
 pub(super) const FRAMES: u32 = 600;
 /// The pages processes use: they cross the end of a last-level table.
-pub(super) const WINDOW: u64 = 512 * 7 - 6;
+pub(super) const WINDOW: u64 = (7 << INDEX_BITS) - 6;
 pub(super) const WINDOW_PAGES: u32 = 16;
 pub(super) const FILE_PAGES: u32 = 6;
 pub(super) const PROCESSES: usize = 5;
@@ -45,8 +47,13 @@ impl core::ops::AddAssign for Counts {
     }
 }
 
-/// A manager of so many simulated frames.
+/// A manager of so many simulated frames, with the tables of the hardware.
 pub fn memory(frames: u32) -> Memory<SimMachine> {
+    memory_with(frames)
+}
+
+/// A manager of so many simulated frames, with tables of `2^INDEX_BITS` entries.
+pub fn memory_with<const INDEX_BITS: u32>(frames: u32) -> Memory<SimMachine<INDEX_BITS>> {
     let usable = Pfn(FIRST_FRAME)..Pfn(FIRST_FRAME + u64::from(frames));
     Memory::new(SimMachine::default(), &[usable]).expect("there are frames")
 }
@@ -55,7 +62,7 @@ pub(super) type Checked<T = ()> = Result<T, String>;
 
 /// Memory, processes, files, and what they must contain.
 pub struct World {
-    pub(super) memory: Memory<SimMachine>,
+    pub(super) memory: Memory<SimMachine<INDEX_BITS>>,
     pub(super) processes: Vec<Process>,
     pub(super) files: Vec<FileModel>,
     /// Something was refused in this step.
@@ -66,7 +73,7 @@ pub struct World {
 impl World {
     /// One process with nothing mapped, two files on a store and one in memory.
     pub fn new() -> Self {
-        let memory = memory(FRAMES);
+        let memory = memory_with::<INDEX_BITS>(FRAMES);
         let kinds = [FileKind::Stored, FileKind::Stored, FileKind::Memory];
         let files = kinds.iter().enumerate().map(|(number, kind)| {
             let size = u64::from(FILE_PAGES) * PAGE_SIZE as u64;
@@ -270,7 +277,7 @@ impl World {
         page: VirtualPage,
         cpu: usize,
         access: Access,
-        mut act: impl FnMut(&SimMachine, Pfn) -> bool,
+        mut act: impl FnMut(&SimMachine<INDEX_BITS>, Pfn) -> bool,
     ) -> Checked<bool> {
         for _ in 0..ATTEMPTS {
             let space = &self.processes[process].space;
