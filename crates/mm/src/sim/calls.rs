@@ -1,6 +1,5 @@
 //! Steps that change address spaces.
 
-use std::boxed::Box;
 use std::format;
 
 use super::World;
@@ -230,9 +229,8 @@ impl World {
         let entry = self.memory.entry(&owner.space, page.address());
         if let (Entry::Page(pfn, _), Some(model)) = (entry, owner.pages.get_mut(&page))
             && self.memory.frame_state(pfn) == Some(FrameState::Anonymous)
-            && model.own.is_none()
         {
-            model.own = Some(Box::new(*model.bytes(&self.files)));
+            model.detach(&self.files);
         }
     }
 

@@ -14,6 +14,7 @@ mod errors;
 mod files;
 mod machine;
 mod model;
+mod ram;
 mod random;
 mod run;
 mod script;

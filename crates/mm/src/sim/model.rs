@@ -1,13 +1,14 @@
 //! The oracle: what each process and each file must contain, byte for byte.
 
-use std::boxed::Box;
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::vec::Vec;
 
 use crate::{AddressSpace, File, OnFork, PAGE_SIZE, Protection, Sharing, VirtualPage};
 
-pub(super) type Bytes = Box<[u8; PAGE_SIZE]>;
+/// Shared until one side writes, as the memory itself is after a fork.
+pub(super) type Bytes = Rc<[u8; PAGE_SIZE]>;
 
 /// A file. Its contents are what was written last, wherever that is now.
 pub(super) struct FileModel {
@@ -61,12 +62,20 @@ impl PageModel {
         files: &'a mut [FileModel],
     ) -> &'a mut [u8; PAGE_SIZE] {
         if let (Sharing::Shared, Shows::File(file, index)) = (self.sharing, &self.shows) {
-            return &mut files[*file].pages[*index as usize];
+            return Rc::make_mut(&mut files[*file].pages[*index as usize]);
         }
+        self.detach(files);
+        Rc::make_mut(self.own.as_mut().expect("it was just detached"))
+    }
+
+    /// Gives the page contents of its own: from here on it does not follow its file.
+    pub(super) fn detach(&mut self, files: &[FileModel]) {
         if self.own.is_none() {
-            self.own = Some(Box::new(*self.bytes(files)));
+            self.own = Some(match self.shows {
+                Shows::Anonymous => Rc::new([0; PAGE_SIZE]),
+                Shows::File(file, index) => Rc::clone(&files[file].pages[index as usize]),
+            });
         }
-        self.own.as_mut().expect("it was just made")
     }
 
     /// Whether an access may be refused because of a memory error.

@@ -1,7 +1,7 @@
 //! The world that scripts run in: steps on a manager, checked against the model.
 
-use std::boxed::Box;
 use std::format;
+use std::rc::Rc;
 use std::string::{String, ToString};
 use std::vec::Vec;
 
@@ -14,7 +14,7 @@ use crate::{
 
 /// Tables, and with them huge pages, are small here, so that programs need little memory.
 pub(super) const INDEX_BITS: u32 = 4;
-pub(super) const FRAMES: u32 = 600;
+pub(super) const FRAMES: u32 = 320;
 /// The pages processes use: they cross the end of a last-level table.
 pub(super) const WINDOW: u64 = (7 << INDEX_BITS) - 6;
 pub(super) const WINDOW_PAGES: u32 = 16;
@@ -55,7 +55,7 @@ pub fn memory(frames: u32) -> Memory<SimMachine> {
 /// A manager of so many simulated frames, with tables of `2^INDEX_BITS` entries.
 pub fn memory_with<const INDEX_BITS: u32>(frames: u32) -> Memory<SimMachine<INDEX_BITS>> {
     let usable = Pfn(FIRST_FRAME)..Pfn(FIRST_FRAME + u64::from(frames));
-    Memory::new(SimMachine::default(), &[usable]).expect("there are frames")
+    Memory::new(SimMachine::new(frames), &[usable]).expect("there are frames")
 }
 
 pub(super) type Checked<T = ()> = Result<T, String>;
@@ -85,7 +85,7 @@ impl World {
                         page.fill(1 + (number as u8) * 16 + index as u8);
                         memory.machine().preset(file.id(), index, page);
                     }
-                    Box::new(page)
+                    Rc::new(page)
                 })
                 .collect();
             FileModel {
@@ -239,9 +239,10 @@ impl World {
         offset: usize,
         length: usize,
     ) -> Checked {
-        let mut seen = std::vec![0; length];
+        let mut seen = [0; PAGE_SIZE];
+        let seen = &mut seen[..length];
         let ended = self.access(process, page, cpu, Access::Load, |machine, pfn| {
-            machine.cpu_load(pfn, offset, &mut seen).is_ok()
+            machine.cpu_load(pfn, offset, seen).is_ok()
         })?;
         let owner = &self.processes[process];
         if let (true, Some(model)) = (ended, owner.pages.get(&page)) {
@@ -258,14 +259,15 @@ impl World {
 
     fn store(&mut self, process: usize, page: VirtualPage, c: u32, d: u32) -> Checked {
         let (offset, length) = span(c, d);
-        let bytes = std::vec![(c >> 3) as u8; length];
+        let bytes = [(c >> 3) as u8; PAGE_SIZE];
+        let bytes = &bytes[..length];
         let cpu = d as usize % CPUS;
         let ended = self.access(process, page, cpu, Access::Store, |machine, pfn| {
-            machine.cpu_store(pfn, offset, &bytes);
+            machine.cpu_store(pfn, offset, bytes);
             true
         })?;
         if ended && let Some(model) = self.processes[process].pages.get_mut(&page) {
-            model.bytes_mut(&mut self.files)[offset..offset + length].copy_from_slice(&bytes);
+            model.bytes_mut(&mut self.files)[offset..offset + length].copy_from_slice(bytes);
         }
         Ok(())
     }
