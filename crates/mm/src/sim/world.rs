@@ -9,7 +9,8 @@ use super::machine::FIRST_FRAME;
 use super::model::{FileModel, Process};
 use super::{CPUS, Kind, SimMachine, Step, try_access};
 use crate::{
-    Access, Advice, FileKind, FrameState, Memory, OnFork, Outcome, PAGE_SIZE, Pfn, VirtualPage,
+    Access, Advice, FileKind, FrameState, Memory, OnFork, Outcome, PAGE_SIZE, Pfn, Sharing,
+    VirtualPage,
 };
 
 /// Tables, and with them huge pages, are small here, so that programs need little memory.
@@ -92,12 +93,19 @@ impl World {
                 file,
                 pages,
                 may_be_lost: Default::default(),
+                dirty: match kind {
+                    FileKind::Stored => Default::default(),
+                    FileKind::Memory => (0..FILE_PAGES).collect(),
+                },
+                lost: Default::default(),
+                may_report: false,
             }
         });
         let files = files.collect();
         let space = memory.create().expect("there is memory");
         let processes = std::vec![Process {
             space,
+            early_kill: false,
             pages: Default::default()
         }];
         Self {
@@ -151,12 +159,13 @@ impl World {
             Kind::Populate => self.populate(process, page, c, d)?,
             Kind::Fork => self.fork(process)?,
             Kind::Exit => self.exit(process),
+            Kind::EarlyKill => self.early_kill(process, b & 1 == 0),
             Kind::Read => self.read(a, b, c)?,
             Kind::Write => self.write(a, b, c, d)?,
             Kind::Sync => self.sync(a)?,
             Kind::Poison => self.poison_page(process, page, c),
             Kind::PoisonFrame => self.poison_frame(Pfn(FIRST_FRAME + u64::from(b % FRAMES)), c),
-            Kind::Scrub => self.scrub(a),
+            Kind::Scrub => self.scrub(a)?,
             Kind::SoftOffline => self.soft_offline(process, page)?,
         }
         self.check()
@@ -171,6 +180,7 @@ impl World {
                 return Err(format!("{pfn:?} was consumed and not isolated"));
             }
         }
+        self.check_victims()?;
         self.memory
             .check()
             .map_err(|violation| format!("{violation:?}"))
@@ -253,6 +263,9 @@ impl World {
                     "process {process} {page:?}+{offset}: wrong byte at {at:?}"
                 ));
             }
+            if length == PAGE_SIZE {
+                self.all_was_reached(process, page);
+            }
         }
         Ok(())
     }
@@ -262,14 +275,39 @@ impl World {
         let bytes = [(c >> 3) as u8; PAGE_SIZE];
         let bytes = &bytes[..length];
         let cpu = d as usize % CPUS;
+        self.may_dirty(process, page);
         let ended = self.access(process, page, cpu, Access::Store, |machine, pfn| {
             machine.cpu_store(pfn, offset, bytes);
             true
         })?;
         if ended && let Some(model) = self.processes[process].pages.get_mut(&page) {
             model.bytes_mut(&mut self.files)[offset..offset + length].copy_from_slice(bytes);
+            if length == PAGE_SIZE {
+                self.all_was_reached(process, page);
+            }
         }
         Ok(())
+    }
+
+    /// A process read or wrote all of a page, so that none of its memory has failed.
+    fn all_was_reached(&mut self, process: usize, page: VirtualPage) {
+        let Some(model) = self.processes[process].pages.get_mut(&page) else {
+            return;
+        };
+        match model.file_page() {
+            Some((file, index)) => self.files[file].is_sound(index),
+            None => model.may_be_lost = false,
+        }
+    }
+
+    /// A store to a shared page of a file is about to be tried.
+    pub(super) fn may_dirty(&mut self, process: usize, page: VirtualPage) {
+        if let Some(model) = self.processes[process].pages.get(&page)
+            && model.sharing == Sharing::Shared
+            && let Some((file, index)) = model.file_page()
+        {
+            self.files[file].dirty.insert(index);
+        }
     }
 
     /// An access, with all its faults. Returns whether it succeeded, if it might.
@@ -304,7 +342,7 @@ impl World {
             Some(model) if !model.protection.allows(access) => Err(format!(
                 "process {process} did {access:?} at {page:?} against its protection"
             )),
-            Some(model) if model.told => Err(format!(
+            Some(model) if model.is_lost(&self.files) => Err(format!(
                 "process {process} reached {page:?}, which it was told is lost"
             )),
             Some(_) => Ok(true),
@@ -334,7 +372,10 @@ impl World {
                     && model.may_fail(&self.files) =>
             {
                 self.counts.signals += 1;
-                model.told |= model.may_be_lost;
+                match model.file_page() {
+                    Some((file, index)) => drop(self.files[file].lost.insert(index)),
+                    None => model.told = true,
+                }
                 Ok(())
             }
             _ => Err(format!(
