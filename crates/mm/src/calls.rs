@@ -4,7 +4,7 @@
 use alloc::sync::Arc;
 
 use crate::memory::Inner;
-use crate::table::Stale;
+use crate::table::{Stale, pages_end};
 use crate::vma::{Backing, Vma};
 use crate::{
     Access, AddressSpace, Entry, Errno, File, FileKind, Machine, Memory, OnFork, Outcome,
@@ -44,6 +44,19 @@ pub enum Advice {
     Fork(OnFork),
 }
 
+/// The pages that hold `length` bytes from `start`, in the user space of a machine. The errors are
+/// those of [`PageRange::of_bytes`].
+pub(crate) fn user_range<M: Machine>(
+    start: VirtualAddress,
+    length: u64,
+) -> Result<PageRange, Errno> {
+    let pages = PageRange::of_bytes(start, length)?;
+    if pages.end() > pages_end::<M>() {
+        return Err(Errno::ENOMEM);
+    }
+    Ok(pages)
+}
+
 impl<M: Machine> Memory<M> {
     /// Maps `length` bytes, rounded up to pages, and returns where.
     ///
@@ -65,7 +78,7 @@ impl<M: Machine> Memory<M> {
             Placement::Anywhere => VirtualAddress(0),
             Placement::Fixed(start) | Placement::FixedNoReplace(start) => start,
         };
-        let pages = PageRange::of_bytes(start, length)?;
+        let pages = user_range::<M>(start, length)?;
         let backing = self.backing(sharing, source, pages.pages())?;
         let file = backing.file().cloned();
         let mut inner = space.0.inner.lock();

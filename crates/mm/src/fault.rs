@@ -8,10 +8,11 @@ use alloc::sync::Arc;
 
 use crate::memory::Inner;
 use crate::rmap::Mapper;
+use crate::table::pages_end;
 use crate::vma::{Sharing, Vma};
 use crate::{
     Access, AddressSpace, Context, Entry, Errno, File, FrameState, Machine, Memory, PAGE_SHIFT,
-    PAGES_END, Pfn, Protection, UserFrame, VirtualAddress, VirtualPage,
+    Pfn, Protection, UserFrame, VirtualAddress, VirtualPage,
 };
 
 /// Why a process gets `SIGSEGV`, with the values of `si_code`.
@@ -133,7 +134,7 @@ impl<M: Machine> Memory<M> {
         access: Access,
     ) -> Result<(), Stop> {
         let page = address.page();
-        if page.0 >= PAGES_END {
+        if page >= pages_end::<M>() {
             return Err(Stop::Outcome(Outcome::Sigsegv(SegvCode::NotMapped)));
         }
         let inner = space.0.inner.lock();

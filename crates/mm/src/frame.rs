@@ -218,10 +218,13 @@ impl Frames {
         self.buddy.lock().free_frames()
     }
 
+    /// The free block of the allocator that holds a frame of the table.
     #[cfg(any(test, feature = "sim"))]
-    pub(crate) fn is_in_allocator(&self, pfn: Pfn) -> bool {
-        self.index(pfn)
-            .is_some_and(|index| self.buddy.lock().order_of(index).is_some())
+    pub(crate) fn free_block(&self, pfn: Pfn) -> Option<Range<Pfn>> {
+        let index = (pfn.0 - self.first) as usize;
+        let order = self.buddy.lock().order_of(index)?;
+        let start = self.first + (index >> order << order) as u64;
+        Some(Pfn(start)..Pfn(start + (1 << order)))
     }
 
     fn index(&self, pfn: Pfn) -> Option<usize> {

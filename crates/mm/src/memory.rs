@@ -11,7 +11,7 @@ use crate::frame::Frames;
 use crate::machine::Permit;
 use crate::map::OrderedMap;
 use crate::rmap::Mapper;
-use crate::table::PageTable;
+use crate::table::{PageTable, pages_end};
 use crate::vma::Vmas;
 use crate::{Entry, Errno, File, FileId, FrameState, Machine, Pfn, UserFrame, VirtualAddress};
 
@@ -128,7 +128,7 @@ impl<M: Machine> Memory<M> {
             id,
             early_kill: AtomicBool::new(false),
             inner: Mutex::new(Inner {
-                vmas: Vmas::new(),
+                vmas: Vmas::new(pages_end::<M>()),
                 table,
             }),
         });
@@ -158,7 +158,7 @@ impl<M: Machine> Memory<M> {
 
     /// The table entry for an address, as `/proc/pid/pagemap` shows it.
     pub fn entry(&self, space: &AddressSpace, address: VirtualAddress) -> Entry {
-        if address.page().0 >= crate::PAGES_END {
+        if address.page() >= pages_end::<M>() {
             return Entry::Empty;
         }
         space

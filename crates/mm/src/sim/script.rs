@@ -39,6 +39,8 @@ kinds! {
     Fork 3,
     /// `exit`.
     Exit 2,
+    /// `prctl(PR_MCE_KILL)`.
+    EarlyKill 1,
     /// `read` of a file.
     Read 6,
     /// `write` to a file.
