@@ -10,6 +10,7 @@
 
 mod access;
 mod calls;
+mod campaign;
 mod errors;
 mod files;
 mod machine;
@@ -21,6 +22,7 @@ mod script;
 mod world;
 
 pub use access::try_access;
+pub use campaign::{Broken, Campaign, EPISODE, Summary};
 pub use machine::{CPUS, FIRST_FRAME, LINE, SimMachine};
 pub use random::Random;
 pub use run::{Failure, run, run_refusing, run_script, script, shrink};

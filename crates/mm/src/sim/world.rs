@@ -32,6 +32,8 @@ pub struct Counts {
     pub injected: u64,
     /// Frames whose poison was consumed.
     pub consumed: u64,
+    /// Frames that are isolated in the end.
+    pub isolated: u64,
     /// `SIGBUS` for memory errors.
     pub signals: u64,
     /// Operations that failed because something was refused.
@@ -43,6 +45,7 @@ impl core::ops::AddAssign for Counts {
         self.steps += other.steps;
         self.injected += other.injected;
         self.consumed += other.consumed;
+        self.isolated += other.isolated;
         self.signals += other.signals;
         self.refused += other.refused;
     }
@@ -223,6 +226,7 @@ impl World {
         if memory.free_frames() + isolated != FRAMES as usize {
             return Err("frames have leaked".to_string());
         }
+        self.counts.isolated = isolated as u64;
         Ok(self.counts)
     }
 
