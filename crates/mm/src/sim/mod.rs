@@ -12,6 +12,7 @@ mod access;
 mod calls;
 mod errors;
 mod files;
+mod ksm;
 mod machine;
 mod model;
 mod ram;
