@@ -42,6 +42,10 @@ pub enum Advice {
     PopulateWrite,
     /// `MADV_DONTFORK`, `MADV_WIPEONFORK`, and `MADV_DOFORK` or `MADV_KEEPONFORK`.
     Fork(OnFork),
+    /// Let pages share frames with pages of equal contents (`MADV_MERGEABLE`).
+    Mergeable,
+    /// Give merged pages frames of their own (`MADV_UNMERGEABLE`).
+    Unmergeable,
 }
 
 /// The pages that hold `length` bytes from `start`, in the user space of a machine. The errors are
@@ -91,6 +95,7 @@ impl<M: Machine> Memory<M> {
                     sharing,
                     backing,
                     on_fork: OnFork::Inherit,
+                    mergeable: space.0.merging.takes(sharing),
                 };
                 inner.vmas.insert_reserved(area);
                 pages.start().address()
@@ -149,7 +154,7 @@ impl<M: Machine> Memory<M> {
         Ok(place)
     }
 
-    fn split_at_ends(&self, inner: &mut Inner, pages: PageRange) -> Result<(), Errno> {
+    pub(crate) fn split_at_ends(&self, inner: &mut Inner, pages: PageRange) -> Result<(), Errno> {
         inner.vmas.split(|| self.permit(), pages.start())?;
         inner.vmas.split(|| self.permit(), pages.end())
     }
@@ -256,6 +261,11 @@ impl<M: Machine> Memory<M> {
                 }
                 self.split_at_ends(&mut inner, pages)?;
                 inner.vmas.change(pages, |vma| vma.on_fork = on_fork);
+            }
+            Advice::Mergeable => self.advise_mergeable(space, &mut inner, pages)?,
+            Advice::Unmergeable => {
+                drop(inner);
+                return self.advise_unmergeable(space, pages);
             }
             Advice::PopulateRead | Advice::PopulateWrite => {
                 drop(inner);

@@ -25,6 +25,8 @@ pub enum Violation {
     OutsideAreas(Pfn),
     /// A slot of the page cache and its frame disagree.
     Slot(Pfn),
+    /// A frame is shared by contents, and the stable tree does not have it.
+    StableTree(Pfn),
 }
 
 impl<M: Machine> Memory<M> {
@@ -66,6 +68,9 @@ impl<M: Machine> Memory<M> {
             if frame.is_user() && (frame.poisoned || frame.references == 0) {
                 return Err(Violation::PoisonInUse(pfn));
             }
+            if frame.state == FrameState::Ksm && !self.ksm.lock().is_stable(pfn) {
+                return Err(Violation::StableTree(pfn));
+            }
             if frame.state == FrameState::Free {
                 free += 1;
                 drop(frame);
@@ -104,6 +109,7 @@ impl<M: Machine> Memory<M> {
                     let frame = self.frames.lock_known(pfn);
                     let may_write = match frame.state {
                         FrameState::Anonymous => frame.mappers.len() == 1,
+                        FrameState::Ksm => false,
                         _ => frame.dirty,
                     };
                     if protection.write && !may_write {

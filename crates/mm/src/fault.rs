@@ -170,6 +170,33 @@ impl<M: Machine> Memory<M> {
         }
     }
 
+    /// Gives a page that shares its frame a copy of its own, as a store would.
+    pub(crate) fn unshare(
+        &self,
+        space: &AddressSpace,
+        inner: &Inner,
+        page: VirtualPage,
+    ) -> Result<(), Stop> {
+        let (Some(vma), Entry::Page(pfn, _)) =
+            (inner.vmas.find(page), inner.table.get(&self.machine, page))
+        else {
+            return Ok(());
+        };
+        if self.frames.lock_known(pfn).poisoned {
+            return Err(Stop::Outcome(Outcome::Retry));
+        }
+        let fault = Fault {
+            memory: self,
+            space,
+            inner,
+            vma,
+            page,
+            address: page.address(),
+            access: Access::Store,
+        };
+        fault.copy_on_write(pfn)
+    }
+
     /// Isolates a frame that the kernel itself failed to read. Nobody is told but those who want
     /// to know early: the operation that failed tells its caller.
     pub(crate) fn isolate_consumed(&self, pfn: Pfn) {

@@ -64,6 +64,8 @@ pub(crate) struct Vma {
     pub(crate) sharing: Sharing,
     pub(crate) backing: Backing,
     pub(crate) on_fork: OnFork,
+    /// Its pages may share frames with pages of equal contents (`MADV_MERGEABLE`).
+    pub(crate) mergeable: bool,
 }
 
 impl Vma {

@@ -26,7 +26,10 @@ pub fn try_access<const INDEX_BITS: u32>(
     let root = memory.root(space);
     let done = machine.translated(cpu, space.id(), root, page, access, |pfn| {
         let state = memory.frame_state(pfn);
-        if matches!(state, Some(FrameState::Anonymous | FrameState::File { .. })) {
+        if matches!(
+            state,
+            Some(FrameState::Anonymous | FrameState::Ksm | FrameState::File { .. })
+        ) {
             return Ok((pfn, act(machine, pfn)));
         }
         Err(format!("a CPU reached {pfn:?}, which is {state:?}"))

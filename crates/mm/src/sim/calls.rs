@@ -174,6 +174,7 @@ impl World {
         if self.call(got, expected, "madvise")? {
             self.change(process, page, pages, |model| match advice {
                 Advice::Fork(on_fork) => model.on_fork = on_fork,
+                Advice::Mergeable | Advice::Unmergeable => {}
                 _ => model.forget(),
             });
         }

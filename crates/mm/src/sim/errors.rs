@@ -31,7 +31,7 @@ impl World {
                     model.may_be_lost.insert(index);
                 }
             }
-            Some(FrameState::Anonymous) => self.mark_lost(pfn),
+            Some(FrameState::Anonymous | FrameState::Ksm) => self.mark_lost(pfn),
         }
         self.counts.injected += 1;
         self.memory.machine().poison(pfn, line as usize);

@@ -13,6 +13,7 @@ mod calls;
 mod campaign;
 mod errors;
 mod files;
+mod ksm;
 mod machine;
 mod model;
 mod ram;

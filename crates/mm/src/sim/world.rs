@@ -38,6 +38,10 @@ pub struct Counts {
     pub signals: u64,
     /// Operations that failed because something was refused.
     pub refused: u64,
+    /// Scans after which pages shared frames by contents.
+    pub merged: u64,
+    /// Frames so shared that failed, and that nobody lost.
+    pub healed: u64,
 }
 
 impl core::ops::AddAssign for Counts {
@@ -48,6 +52,8 @@ impl core::ops::AddAssign for Counts {
         self.isolated += other.isolated;
         self.signals += other.signals;
         self.refused += other.refused;
+        self.merged += other.merged;
+        self.healed += other.healed;
     }
 }
 
@@ -106,6 +112,11 @@ impl World {
         });
         let files = files.collect();
         let space = memory.create().expect("there is memory");
+        // Contents that more than two pages share have several frames.
+        let two = memory.set_ksm_max_page_sharing(2);
+        two.expect("nothing is merged yet");
+        let merging = memory.set_memory_merge(&space, true);
+        merging.expect("it needs no memory");
         let processes = std::vec![Process {
             space,
             early_kill: false,
@@ -169,6 +180,11 @@ impl World {
             Kind::Poison => self.poison_page(process, page, c),
             Kind::PoisonFrame => self.poison_frame(Pfn(FIRST_FRAME + u64::from(b % FRAMES)), c),
             Kind::Scrub => self.scrub(a)?,
+            Kind::StoreAlike => self.store_alike(process, page, c)?,
+            Kind::Mergeable => self.mergeable(process, page, c, d)?,
+            Kind::Scan => self.scan(c)?,
+            Kind::PoisonMerged => self.poison_merged(b, c),
+            Kind::TuneKsm => self.tune_ksm(c, d)?,
             Kind::SoftOffline => self.soft_offline(process, page)?,
         }
         self.check()
@@ -208,6 +224,7 @@ impl World {
             }
         }
         self.check()?;
+        self.counts.healed = self.memory.ksm_statistics().pages_healed;
         let memory = &self.memory;
         self.processes
             .drain(..)
@@ -294,7 +311,7 @@ impl World {
     }
 
     /// A process read or wrote all of a page, so that none of its memory has failed.
-    fn all_was_reached(&mut self, process: usize, page: VirtualPage) {
+    pub(super) fn all_was_reached(&mut self, process: usize, page: VirtualPage) {
         let Some(model) = self.processes[process].pages.get_mut(&page) else {
             return;
         };
@@ -315,7 +332,7 @@ impl World {
     }
 
     /// An access, with all its faults. Returns whether it succeeded, if it might.
-    fn access(
+    pub(super) fn access(
         &mut self,
         process: usize,
         page: VirtualPage,
