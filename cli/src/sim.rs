@@ -95,24 +95,14 @@ fn steps_per_second(summary: &Summary) -> f64 {
 }
 
 fn describe(summary: &Summary) -> String {
-    let Counts {
-        steps,
-        injected,
-        consumed,
-        isolated,
-        signals,
-        refused,
-    } = summary.counts;
-    format!(
-        "steps              {steps}\n\
-         lines poisoned     {injected}\n\
-         frames consumed    {consumed}\n\
-         frames isolated    {isolated}\n\
-         SIGBUS             {signals}\n\
-         refused operations {refused}\n\
-         violations         {}\n\
-         steps per second   {:.0}\n",
-        summary.broken.len(),
+    let mut text = String::new();
+    for (_, title, count) in summary.counts.all() {
+        text += &format!("{title:<18} {count}\n");
+    }
+    text += &format!("{:<18} {}\n", "violations", summary.broken.len());
+    text + &format!(
+        "{:<18} {:.0}\n",
+        "steps per second",
         steps_per_second(summary)
     )
 }
@@ -132,14 +122,6 @@ fn describe_broken(broken: &mut Broken) -> String {
 }
 
 fn as_json(options: &Options, summary: &Summary) -> Value {
-    let Counts {
-        steps,
-        injected,
-        consumed,
-        isolated,
-        signals,
-        refused,
-    } = summary.counts;
     let broken = |broken: &Broken| {
         let script = broken.script.to_string();
         json!({
@@ -150,19 +132,17 @@ fn as_json(options: &Options, summary: &Summary) -> Value {
             "script": script.lines().collect::<Vec<_>>(),
         })
     };
-    json!({
+    let mut results = json!({
         "seed": options.seed,
         "seeds": options.seeds,
-        "steps": steps,
-        "injected": injected,
-        "consumed": consumed,
-        "isolated": isolated,
-        "signals": signals,
-        "refused": refused,
         "seconds": summary.elapsed.as_secs_f64(),
         "steps_per_second": steps_per_second(summary),
         "violations": summary.broken.iter().map(broken).collect::<Vec<_>>(),
-    })
+    });
+    for (name, _, count) in summary.counts.all() {
+        results[name] = count.into();
+    }
+    results
 }
 
 fn replay(file: &Path) -> Result<ExitCode> {

@@ -23,38 +23,46 @@ pub(super) const FILE_PAGES: u32 = 6;
 pub(super) const PROCESSES: usize = 5;
 pub(super) const ATTEMPTS: usize = 8;
 
-/// What happened in a run.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Counts {
-    /// Steps.
-    pub steps: u64,
-    /// Lines poisoned.
-    pub injected: u64,
-    /// Frames whose poison was consumed.
-    pub consumed: u64,
-    /// Frames that are isolated in the end.
-    pub isolated: u64,
-    /// `SIGBUS` for memory errors.
-    pub signals: u64,
-    /// Operations that failed because something was refused.
-    pub refused: u64,
-    /// Scans after which pages shared frames by contents.
-    pub merged: u64,
-    /// Frames so shared that failed, and that nobody lost.
-    pub healed: u64,
+macro_rules! counts {
+    ($($(#[$doc:meta])+ $name:ident = $title:literal,)+) => {
+        /// What happened in a run.
+        #[derive(Clone, Copy, Debug, Default)]
+        pub struct Counts {
+            $($(#[$doc])+ pub $name: u64,)+
+        }
+
+        impl core::ops::AddAssign for Counts {
+            fn add_assign(&mut self, other: Self) {
+                $(self.$name += other.$name;)+
+            }
+        }
+
+        impl Counts {
+            /// All of them, each with its name and with what a reader calls it.
+            pub fn all(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
+                [$((stringify!($name), $title, self.$name)),+].into_iter()
+            }
+        }
+    };
 }
 
-impl core::ops::AddAssign for Counts {
-    fn add_assign(&mut self, other: Self) {
-        self.steps += other.steps;
-        self.injected += other.injected;
-        self.consumed += other.consumed;
-        self.isolated += other.isolated;
-        self.signals += other.signals;
-        self.refused += other.refused;
-        self.merged += other.merged;
-        self.healed += other.healed;
-    }
+counts! {
+    /// Steps.
+    steps = "steps",
+    /// Lines poisoned.
+    injected = "lines poisoned",
+    /// Frames whose poison was consumed.
+    consumed = "frames consumed",
+    /// Frames that are isolated in the end.
+    isolated = "frames isolated",
+    /// `SIGBUS` for memory errors.
+    signals = "SIGBUS",
+    /// Operations that failed because something was refused.
+    refused = "refused operations",
+    /// Scans after which pages shared frames by contents.
+    merged = "merging scans",
+    /// Frames so shared that failed, and that nobody lost.
+    healed = "frames healed",
 }
 
 /// A manager of so many simulated frames, with the tables of the hardware.
