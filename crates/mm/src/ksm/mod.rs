@@ -2,7 +2,7 @@
 //!
 //! A scanner reads the pages of areas that asked for it. A page whose contents are in the *stable
 //! tree* is replaced by the frame there, which nobody can write. A page whose checksum is what it
-//! was a pass ago waits in the *unstable tree*, until the pass ends, for another with the same
+//! was a pass ago waits in the *unstable tree*, until the next pass, for another with the same
 //! contents; then one of the two frames becomes stable. A store to a stable frame copies it, as
 //! after a fork.
 //!

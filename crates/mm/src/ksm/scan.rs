@@ -57,6 +57,9 @@ impl<M: Machine> Memory<M> {
         let _one = self.failures.lock();
         let mut ksm = self.ksm.lock();
         self.prune(&mut ksm);
+        if ksm.cursor == START {
+            ksm.unstable = OrderedMap::new();
+        }
         let next = self.next_page(ksm.cursor);
         if !ksm.forget_gone(next) {
             return Step::Visited;
@@ -306,7 +309,6 @@ impl Ksm {
             self.full_scans += 1;
         }
         self.cursor = START;
-        self.unstable = OrderedMap::new();
     }
 
     /// Keeps a checksum for the next pass. Without memory for it the page just looks new then.
