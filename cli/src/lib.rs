@@ -7,6 +7,7 @@
 //! - `inject` poisons the memory of a machine that runs.
 //! - `linux` boots a stock Linux on the monitor; `check-linux` tests what it makes of errors.
 //! - `machine` runs machines in QEMU, with the monitor under their guests.
+//! - `sim` runs random programs on the memory manager, in simulation.
 //! - `tools` knows what these need, how to look for it and how to install it.
 #![forbid(unsafe_code)]
 
@@ -18,6 +19,7 @@ mod inject;
 mod ktap;
 mod linux;
 mod machine;
+mod sim;
 mod test;
 mod tools;
 mod workspace;
@@ -66,6 +68,8 @@ enum Task {
     Linux(linux::Options),
     /// Check what a stock Linux on the monitor makes of memory errors, and print it as KTAP
     CheckLinux(linux::check::Options),
+    /// Run random programs on the memory manager, whose simulated memory fails
+    Sim(sim::Options),
 }
 
 /// Runs the command line of this process.
@@ -95,6 +99,7 @@ fn perform(task: Task, install: Install) -> Result<ExitCode> {
         Task::Inject(options) => inject::run(&options),
         Task::CheckMonitor(options) => check_monitor::run(&options, &Workspace::find()?, install),
         Task::Linux(options) => linux::run(options, &Workspace::find()?, install),
+        Task::Sim(options) => sim::run(&options),
         Task::CheckLinux(options) => linux::check::run(&options, &Workspace::find()?, install),
     }
 }

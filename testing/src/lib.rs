@@ -1,4 +1,4 @@
-//! Lets a test say at run time that it cannot run here, and why.
+//! Lets a test say at run time that it cannot run here, and why; and runs tests that fork.
 //!
 //! `#[ignore]` is decided when a test is compiled. Whether a processor has FEAT_MOPS or a kernel
 //! lets a process poison its memory is known only when the test runs. Such a test calls [`skip!`]:
@@ -21,9 +21,12 @@
 
 use std::env;
 use std::ffi::OsStr;
-use std::fmt::Arguments;
+use std::fmt;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Trial};
 
 /// Name of the environment variable that holds the path of the file to which skips are appended.
 ///
@@ -46,13 +49,41 @@ macro_rules! skip {
     }};
 }
 
+/// The `main` of a test program (`harness = false`) whose tests run on the one thread there is,
+/// one after the other. libtest starts and ends threads at any time, and whoever forks meanwhile
+/// has a child in which a lock is held for ever.
+///
+/// Takes the names of the tests, which are functions without arguments.
+#[macro_export]
+macro_rules! without_threads {
+    ($($test:ident),* $(,)?) => {
+        fn main() -> ::std::process::ExitCode {
+            $crate::run_without_threads(&[$((stringify!($test), $test)),*])
+        }
+    };
+}
+
+/// Runs tests for [`without_threads!`].
+#[doc(hidden)]
+pub fn run_without_threads(tests: &[(&str, fn())]) -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = Some(1);
+    let trials = tests.iter().map(|&(name, test)| {
+        Trial::test(name, move || {
+            test();
+            Ok(())
+        })
+    });
+    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+}
+
 /// Records that the test which contains the item `place` is skipped. For [`skip!`].
 ///
 /// # Panics
 ///
 /// When the skip cannot be recorded. The test then fails rather than passes.
 #[doc(hidden)]
-pub fn record(place: &str, reason: Arguments<'_>) {
+pub fn record(place: &str, reason: fmt::Arguments<'_>) {
     let (name, reason) = (test_name(place), one_line(&reason.to_string()));
     let written = match env::var_os(SKIPS) {
         Some(file) => append(&file, &format!("{name}\t{reason}\n")),

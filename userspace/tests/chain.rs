@@ -72,7 +72,6 @@ fn same_end(what: impl Fn(), expected: End) {
     assert_eq!((with, without), (expected, expected), "(with, without)");
 }
 
-#[test]
 fn a_foreign_fault_kills() {
     // First with the handler of `std`, which every Rust program has.
     same_end(|| foreign_load(&Pages::truncated(0, 1)), DIED);
@@ -95,7 +94,6 @@ fn a_foreign_fault_kills() {
     }
 }
 
-#[test]
 fn a_signal_that_was_sent_does_what_it_did() {
     // The handler of `std` swallows the first and resets the action, so that the second kills.
     same_end(send, End::Returned);
@@ -125,7 +123,6 @@ fn a_signal_that_was_sent_does_what_it_did() {
     assert_eq!(end, End::Returned);
 }
 
-#[test]
 fn the_first_owner_is_reported() {
     let owner = |action| {
         child::run(|| {
@@ -190,7 +187,6 @@ extern "C" fn repair(signal: c_int, information: *mut siginfo_t, context: *mut c
     unsafe { libc::mmap(start, page(), libc::PROT_READ, flags, -1, 0) };
 }
 
-#[test]
 fn a_handler_that_was_there_gets_what_is_not_ours() {
     for (flags, blocked) in [(0, 1), (libc::SA_NODEFER, 0), (libc::SA_ONSTACK, 1)] {
         let end = child::run(|| {
@@ -221,7 +217,6 @@ fn a_handler_that_was_there_gets_what_is_not_ours() {
     assert_eq!(end, End::Returned);
 }
 
-#[test]
 fn a_handler_for_one_signal_is_called_for_one() {
     let end = child::run(|| {
         set_action(simple(count), libc::SA_RESETHAND);
@@ -247,7 +242,6 @@ extern "C" fn reset(signal: c_int) {
     set_action(libc::SIG_DFL, 0);
 }
 
-#[test]
 fn a_handler_that_resets_the_action_does_not_remove_us() {
     for handler in [reset_and_raise, reset] {
         let end = child::run(|| {
@@ -294,7 +288,6 @@ fn replace() {
     set_action(with_information(replacer), flags);
 }
 
-#[test]
 fn one_that_calls_us_may_come_before_us() {
     let end = child::run(|| {
         set_action(libc::SIG_DFL, 0);
@@ -310,7 +303,6 @@ fn one_that_calls_us_may_come_before_us() {
     assert_eq!(end, DIED);
 }
 
-#[test]
 fn we_can_come_back_before_one_that_calls_us() {
     let recovers = || {
         let memory = install();
@@ -337,7 +329,6 @@ fn we_can_come_back_before_one_that_calls_us() {
     assert_eq!(end, DIED);
 }
 
-#[test]
 fn we_can_come_back_after_one_that_does_not_call_us() {
     let end = child::run(|| {
         install();
@@ -376,7 +367,6 @@ fn large_signal_stack() {
     assert_eq!(result, 0);
 }
 
-#[test]
 fn recovery_works_inside_of_a_handler() {
     let end = child::run(|| {
         large_signal_stack();
@@ -391,7 +381,6 @@ fn recovery_works_inside_of_a_handler() {
     assert_eq!(end, End::Returned);
 }
 
-#[test]
 fn debug_builds_detect_a_blocked_signal() {
     if !cfg!(debug_assertions) {
         testing::skip!("this is a release build, which does not look");
@@ -410,7 +399,6 @@ fn debug_builds_detect_a_blocked_signal() {
     assert_eq!(end, End::Code(101));
 }
 
-#[test]
 fn a_wild_pointer_still_is_a_segmentation_fault() {
     let end = child::run(|| {
         let memory = install();
@@ -421,7 +409,6 @@ fn a_wild_pointer_still_is_a_segmentation_fault() {
 }
 
 /// Where a traced child is when it dies, and where it was when the signal came first.
-#[test]
 fn a_core_shows_the_true_place() {
     if inject::is_emulated() {
         testing::skip!("qemu-user has no ptrace");
@@ -474,4 +461,20 @@ fn program_counter(child: libc::pid_t) -> u64 {
         unsafe { libc::ptrace(libc::PTRACE_GETREGSET, child, NT_PRSTATUS, &raw mut vector) };
     assert_eq!(result, 0, "{}", io::Error::last_os_error());
     registers[WORD]
+}
+
+testing::without_threads! {
+    a_foreign_fault_kills,
+    a_signal_that_was_sent_does_what_it_did,
+    the_first_owner_is_reported,
+    a_handler_that_was_there_gets_what_is_not_ours,
+    a_handler_for_one_signal_is_called_for_one,
+    a_handler_that_resets_the_action_does_not_remove_us,
+    one_that_calls_us_may_come_before_us,
+    we_can_come_back_before_one_that_calls_us,
+    we_can_come_back_after_one_that_does_not_call_us,
+    recovery_works_inside_of_a_handler,
+    debug_builds_detect_a_blocked_signal,
+    a_wild_pointer_still_is_a_segmentation_fault,
+    a_core_shows_the_true_place,
 }

@@ -128,7 +128,6 @@ fn check(order: impl Fn(&Plugin) -> Memory) {
     assert_eq!(with(&twice), End::Signal(libc::SIGBUS));
 }
 
-#[test]
 fn two_copies_of_the_crate_work_together() {
     if cfg!(target_env = "musl") {
         testing::skip!("a static program loads no objects");
@@ -154,4 +153,8 @@ fn two_copies_of_the_crate_work_together() {
         plugin.install();
         seaworthy::install().unwrap()
     });
+}
+
+testing::without_threads! {
+    two_copies_of_the_crate_work_together,
 }

@@ -60,10 +60,8 @@ fn lost(result: Result<(), AccessError>) -> seaworthy::MemoryError {
     }
 }
 
-#[test]
 fn every_operation_stops_at_poison() {
     need_hwpoison!();
-    let _alone = child::alone();
     let (region, pages) = region(3);
     // The kernel tells of it at once, with a program counter that is not ours.
     hwpoison(&pages, 1).unwrap();
@@ -130,10 +128,8 @@ fn every_operation_stops_at_poison() {
     drop(region);
 }
 
-#[test]
 fn poison_of_a_program_that_does_not_know_kills_it() {
     need_hwpoison!();
-    let _alone = child::alone();
     let end = child::run(|| {
         seaworthy::install().unwrap();
         let pages = Pages::anonymous(1);
@@ -146,10 +142,8 @@ fn poison_of_a_program_that_does_not_know_kills_it() {
     assert_eq!(end, End::Signal(libc::SIGBUS));
 }
 
-#[test]
 fn anonymous_memory_is_probed_and_healed() {
     need_hwpoison!();
-    let _alone = child::alone();
     let (region, pages) = region(6);
     hwpoison(&pages, 2).unwrap();
     hwpoison(&pages, 4).unwrap();
@@ -172,10 +166,8 @@ fn anonymous_memory_is_probed_and_healed() {
     region.write_at(0, &pattern(6 * page())).unwrap();
 }
 
-#[test]
 fn memory_of_a_file_is_lost_to_all_and_healed_with_new_contents() {
     need_hwpoison!();
-    let _alone = child::alone();
     let file = memory_file(4 * page());
     let map = SafeMap::read_write(file.try_clone().unwrap(), ..).unwrap();
     map.write_at(0, &pattern(4 * page())).unwrap();
@@ -205,10 +197,8 @@ fn memory_of_a_file_is_lost_to_all_and_healed_with_new_contents() {
     assert_eq!(copied[page()..], expected[page()..]);
 }
 
-#[test]
 fn a_region_that_starts_inside_of_a_page_is_healed() {
     need_hwpoison!();
-    let _alone = child::alone();
     let file = memory_file(3 * page());
     let start = page() / 2;
     let map = SafeMap::read_write(file.try_clone().unwrap(), start as u64..).unwrap();
@@ -222,10 +212,8 @@ fn a_region_that_starts_inside_of_a_page_is_healed() {
     assert_eq!(map.load_at::<u8>(page() - start), Ok(7));
 }
 
-#[test]
 fn a_listener_hears_before_anyone_touches_it() {
     need_hwpoison!();
-    let _alone = child::alone();
     let end = child::run(|| {
         let (region, pages) = region(4);
         let (send, receive) = mpsc::channel();
@@ -253,10 +241,8 @@ fn a_listener_hears_before_anyone_touches_it() {
     assert_eq!(end, End::Returned);
 }
 
-#[test]
 fn threads_meet_the_same_poison() {
     need_hwpoison!();
-    let _alone = child::alone();
     let (region, pages) = region(2);
     hwpoison(&pages, 1).unwrap();
     let memory = seaworthy::install().unwrap();
@@ -276,10 +262,8 @@ fn threads_meet_the_same_poison() {
     drop(region);
 }
 
-#[test]
 fn all_of_a_huge_page_is_lost() {
     need_hwpoison!();
-    let _alone = child::alone();
     const HUGE: usize = 2 << 20;
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_HUGETLB;
     let protection = libc::PROT_READ | libc::PROT_WRITE;
@@ -311,7 +295,6 @@ fn all_of_a_huge_page_is_lost() {
 
 /// A load from a physical address at which there is nothing is a real synchronous external abort,
 /// which no firmware claims: QEMU's `virt` machine has such addresses, and `/dev/mem` gives them.
-#[test]
 fn an_abort_that_no_firmware_claims_is_poison() {
     const NOTHING: u64 = 0x0e00_0000;
     if !cfg!(target_arch = "aarch64") {
@@ -341,4 +324,16 @@ fn an_abort_that_no_firmware_claims_is_poison() {
         let error = unsafe { memory.load(place) }.unwrap_err();
         assert_eq!((error.kind, error.copied), (Kind::Poisoned, 0));
     }
+}
+
+testing::without_threads! {
+    every_operation_stops_at_poison,
+    poison_of_a_program_that_does_not_know_kills_it,
+    anonymous_memory_is_probed_and_healed,
+    memory_of_a_file_is_lost_to_all_and_healed_with_new_contents,
+    a_region_that_starts_inside_of_a_page_is_healed,
+    a_listener_hears_before_anyone_touches_it,
+    threads_meet_the_same_poison,
+    all_of_a_huge_page_is_lost,
+    an_abort_that_no_firmware_claims_is_poison,
 }

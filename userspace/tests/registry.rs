@@ -63,9 +63,7 @@ fn unmark(pages: &Pages, index: usize) {
     unsafe { libc::madvise(pages.at(index * page()).cast(), page(), libc::MADV_DONTNEED) };
 }
 
-#[test]
 fn poison_is_met_once_and_then_known() {
-    let _alone = child::alone();
     let marked = match Marked::new(Permission::ReadWrite) {
         Ok(marked) => marked,
         Err(why) => testing::skip!("{why}"),
@@ -131,9 +129,7 @@ fn poison_is_met_once_and_then_known() {
     ));
 }
 
-#[test]
 fn probing_and_scanning_find_it_untouched() {
-    let _alone = child::alone();
     let marked = match Marked::resident() {
         Ok(marked) => marked,
         Err(why) => testing::skip!("{why}"),
@@ -168,9 +164,7 @@ fn probing_and_scanning_find_it_untouched() {
     assert_eq!(found(0..COUNT * page()), [at(3), at(5)]);
 }
 
-#[test]
 fn healing_replaces_what_is_lost_and_nothing_else() {
-    let _alone = child::alone();
     let marked = match Marked::new(Permission::ReadWrite) {
         Ok(marked) => marked,
         Err(why) => testing::skip!("{why}"),
@@ -206,9 +200,7 @@ fn healing_replaces_what_is_lost_and_nothing_else() {
     region.write_at(0, &pattern(COUNT * page())).unwrap();
 }
 
-#[test]
 fn what_is_read_only_is_healed_from_below() {
-    let _alone = child::alone();
     let marked = match Marked::new(Permission::Read) {
         Ok(marked) => marked,
         Err(why) => testing::skip!("{why}"),
@@ -233,9 +225,7 @@ fn notice(marked: &Marked, index: usize) {
     );
 }
 
-#[test]
 fn a_listener_hears_and_looks_everywhere() {
-    let _alone = child::alone();
     // One listener to a process.
     let end = child::run(|| {
         let Ok(marked) = Marked::resident() else {
@@ -273,9 +263,7 @@ fn a_listener_hears_and_looks_everywhere() {
     assert_eq!(end, End::Returned);
 }
 
-#[test]
 fn a_listener_that_panics_gives_its_place_back() {
-    let _alone = child::alone();
     if inject::is_emulated() {
         testing::skip!("qemu-user has no MADV_POPULATE_READ");
     }
@@ -290,12 +278,10 @@ fn a_listener_that_panics_gives_its_place_back() {
     assert_eq!(end, End::Returned);
 }
 
-#[test]
 fn without_a_listener_a_notice_of_our_memory_is_noted_and_others_kill() {
     if inject::is_emulated() {
         testing::skip!("qemu-user loses what comes with a signal that a program sends");
     }
-    let _alone = child::alone();
     let signal = |code, ours: bool, times| {
         child::run(|| {
             // SAFETY: a valid signal.
@@ -326,4 +312,14 @@ fn without_a_listener_a_notice_of_our_memory_is_noted_and_others_kill() {
     for code in [libc::BUS_ADRALN, libc::BUS_ADRERR, libc::BUS_OBJERR] {
         assert_eq!(signal(code, true, 1), died);
     }
+}
+
+testing::without_threads! {
+    poison_is_met_once_and_then_known,
+    probing_and_scanning_find_it_untouched,
+    healing_replaces_what_is_lost_and_nothing_else,
+    what_is_read_only_is_healed_from_below,
+    a_listener_hears_and_looks_everywhere,
+    a_listener_that_panics_gives_its_place_back,
+    without_a_listener_a_notice_of_our_memory_is_noted_and_others_kill,
 }

@@ -65,9 +65,7 @@ fn entries() -> &'static [Entry] {
     unsafe { section_between(&raw const START, &raw const STOP) }.unwrap()
 }
 
-#[test]
 fn a_foreign_table_counts_while_it_is_registered() {
-    let _alone = child::alone();
     let run = |registered: bool, kept: bool| {
         child::run(|| {
             seaworthy::install().unwrap();
@@ -89,7 +87,6 @@ fn a_foreign_table_counts_while_it_is_registered() {
     assert_eq!(run(false, false), End::Signal(libc::SIGBUS));
 }
 
-#[test]
 fn a_table_that_is_wrong_is_refused() {
     let bytes = [0, 0, 0, 0, 0, 0, 0, 0, 99, 0, 0, 0];
     let wrong = Box::leak(Box::new([Entry::from_bytes(bytes)]));
@@ -104,9 +101,7 @@ fn a_table_that_is_wrong_is_refused() {
     );
 }
 
-#[test]
 fn there_is_room_for_many_tables_but_not_for_all() {
-    let _alone = child::alone();
     let mut kept = Vec::new();
     let full = loop {
         // SAFETY: the entry describes the load.
@@ -118,4 +113,10 @@ fn there_is_room_for_many_tables_but_not_for_all() {
     };
     assert!(matches!(full, TableError::Full(_)), "{full}");
     assert!(kept.len() >= 8);
+}
+
+testing::without_threads! {
+    a_foreign_table_counts_while_it_is_registered,
+    a_table_that_is_wrong_is_refused,
+    there_is_room_for_many_tables_but_not_for_all,
 }

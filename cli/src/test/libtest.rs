@@ -105,7 +105,7 @@ impl Parser {
         let name = format!(
             "{}{}",
             self.prefix,
-            name.trim_end_matches(" - should panic")
+            name.trim_end().trim_end_matches(" - should panic")
         );
         self.slow.retain(|slow| *slow != name);
         match verdict.split_once(", ").unwrap_or((verdict, "")) {
@@ -221,7 +221,7 @@ mod tests {
      Running unittests src/lib.rs (target/debug/deps/copy-6581cb5e6ffff415)
 
 running 3 tests
-test tests::b ... ignored, why not
+test tests::b                ... ignored, why not
 test tests::a ... ok
 test tests::c - should panic ... ok
 

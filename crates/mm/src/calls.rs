@@ -4,7 +4,7 @@
 use alloc::sync::Arc;
 
 use crate::memory::Inner;
-use crate::table::Stale;
+use crate::table::{Stale, pages_end};
 use crate::vma::{Backing, Vma};
 use crate::{
     Access, AddressSpace, Entry, Errno, File, FileKind, Machine, Memory, OnFork, Outcome,
@@ -42,6 +42,23 @@ pub enum Advice {
     PopulateWrite,
     /// `MADV_DONTFORK`, `MADV_WIPEONFORK`, and `MADV_DOFORK` or `MADV_KEEPONFORK`.
     Fork(OnFork),
+    /// Let pages share frames with pages of equal contents (`MADV_MERGEABLE`).
+    Mergeable,
+    /// Give merged pages frames of their own (`MADV_UNMERGEABLE`).
+    Unmergeable,
+}
+
+/// The pages that hold `length` bytes from `start`, in the user space of a machine. The errors are
+/// those of [`PageRange::of_bytes`].
+pub(crate) fn user_range<M: Machine>(
+    start: VirtualAddress,
+    length: u64,
+) -> Result<PageRange, Errno> {
+    let pages = PageRange::of_bytes(start, length)?;
+    if pages.end() > pages_end::<M>() {
+        return Err(Errno::ENOMEM);
+    }
+    Ok(pages)
 }
 
 impl<M: Machine> Memory<M> {
@@ -65,7 +82,7 @@ impl<M: Machine> Memory<M> {
             Placement::Anywhere => VirtualAddress(0),
             Placement::Fixed(start) | Placement::FixedNoReplace(start) => start,
         };
-        let pages = PageRange::of_bytes(start, length)?;
+        let pages = user_range::<M>(start, length)?;
         let backing = self.backing(sharing, source, pages.pages())?;
         let file = backing.file().cloned();
         let mut inner = space.0.inner.lock();
@@ -78,6 +95,7 @@ impl<M: Machine> Memory<M> {
                     sharing,
                     backing,
                     on_fork: OnFork::Inherit,
+                    mergeable: space.0.merging.takes(sharing),
                 };
                 inner.vmas.insert_reserved(area);
                 pages.start().address()
@@ -136,7 +154,7 @@ impl<M: Machine> Memory<M> {
         Ok(place)
     }
 
-    fn split_at_ends(&self, inner: &mut Inner, pages: PageRange) -> Result<(), Errno> {
+    pub(crate) fn split_at_ends(&self, inner: &mut Inner, pages: PageRange) -> Result<(), Errno> {
         inner.vmas.split(|| self.permit(), pages.start())?;
         inner.vmas.split(|| self.permit(), pages.end())
     }
@@ -243,6 +261,11 @@ impl<M: Machine> Memory<M> {
                 }
                 self.split_at_ends(&mut inner, pages)?;
                 inner.vmas.change(pages, |vma| vma.on_fork = on_fork);
+            }
+            Advice::Mergeable => self.advise_mergeable(space, &mut inner, pages)?,
+            Advice::Unmergeable => {
+                drop(inner);
+                return self.advise_unmergeable(space, pages);
             }
             Advice::PopulateRead | Advice::PopulateWrite => {
                 drop(inner);

@@ -1,10 +1,10 @@
 //! Invariants that hold whenever no operation is under way. For tests: it visits everything.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::vec::Vec;
 
 use crate::rmap::Mapper;
-use crate::{Entry, FrameState, Machine, Memory, PageRange, Pfn};
+use crate::table::pages_end;
+use crate::{Entry, FrameState, Machine, Memory, PageRange, Pfn, VirtualPage};
 
 /// An invariant does not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,8 +13,10 @@ pub enum Violation {
     ReverseMap(Pfn),
     /// A frame has another number of references than there are users: `(found, expected)`.
     References(Pfn, u32, u32),
-    /// A frame is free but not in the allocator, or the other way round.
+    /// A frame is free but not in the allocator.
     Allocator(Pfn),
+    /// The allocator has so many frames, of which only so many are free.
+    AllocatorHas(usize, usize),
     /// A poisoned frame is still in use.
     PoisonInUse(Pfn),
     /// A page is mapped for stores though the store's copy counts as good, or it is shared.
@@ -23,6 +25,8 @@ pub enum Violation {
     OutsideAreas(Pfn),
     /// A slot of the page cache and its frame disagree.
     Slot(Pfn),
+    /// A frame is shared by contents, and the stable tree does not have it.
+    StableTree(Pfn),
 }
 
 impl<M: Machine> Memory<M> {
@@ -39,15 +43,24 @@ impl<M: Machine> Memory<M> {
     pub fn check(&self) -> Result<(), Violation> {
         let mapped = self.check_spaces()?;
         let cached = self.check_files()?;
+        let (mut mapped, mut cached) = (&mapped[..], &cached[..]);
+        let mut free = 0;
+        let mut block_end = Pfn(0);
         for pfn in self.frames.all() {
+            let mappers = take_group(&mut mapped, |entry| entry.0 == pfn);
+            let slots = take_group(&mut cached, |entry| *entry == pfn);
             let frame = self.frames.lock_known(pfn);
-            let mappers = mapped.get(&pfn).map_or(&[][..], Vec::as_slice);
-            if frame.mappers.as_slice() != mappers {
+            if !frame
+                .mappers
+                .as_slice()
+                .iter()
+                .eq(mappers.iter().map(|entry| &entry.1))
+            {
                 return Err(Violation::ReverseMap(pfn));
             }
             let expected = match frame.state {
                 FrameState::Kernel => 1,
-                _ => mappers.len() as u32 + u32::from(cached.contains(&pfn)),
+                _ => (mappers.len() + slots.len()) as u32,
             };
             if frame.references != expected {
                 return Err(Violation::References(pfn, frame.references, expected));
@@ -55,26 +68,31 @@ impl<M: Machine> Memory<M> {
             if frame.is_user() && (frame.poisoned || frame.references == 0) {
                 return Err(Violation::PoisonInUse(pfn));
             }
-            let free = frame.state == FrameState::Free;
-            drop(frame);
-            if free != self.frames.is_in_allocator(pfn) {
-                return Err(Violation::Allocator(pfn));
+            if frame.state == FrameState::Ksm && !self.ksm.lock().is_stable(pfn) {
+                return Err(Violation::StableTree(pfn));
             }
+            if frame.state == FrameState::Free {
+                free += 1;
+                drop(frame);
+                if pfn >= block_end {
+                    let block = self.frames.free_block(pfn);
+                    block_end = block.ok_or(Violation::Allocator(pfn))?.end;
+                }
+            }
+        }
+        // The allocator has all that are free; so it has others if it has more.
+        if free != self.free_frames() {
+            return Err(Violation::AllocatorHas(self.free_frames(), free));
         }
         Ok(())
     }
 
-    fn check_spaces(&self) -> Result<BTreeMap<Pfn, Vec<Mapper>>, Violation> {
-        let mut mapped: BTreeMap<Pfn, Vec<Mapper>> = BTreeMap::new();
-        let spaces: Vec<_> = self
-            .spaces
-            .lock()
-            .iter()
-            .map(|(_, space)| space.clone())
-            .collect();
-        for space in spaces {
+    /// The frames that entries refer to, and by which entry each, in order.
+    fn check_spaces(&self) -> Result<Vec<(Pfn, Mapper)>, Violation> {
+        let mut mapped = Vec::new();
+        for (_, space) in self.spaces.lock().iter() {
             let inner = space.inner.lock();
-            let mut rest = Some(PageRange::ALL);
+            let mut rest = PageRange::new(VirtualPage(0), pages_end::<M>());
             while let Some(range) = rest {
                 let Some((page, entry)) = inner.table.next(&self.machine, range) else {
                     break;
@@ -91,6 +109,7 @@ impl<M: Machine> Memory<M> {
                     let frame = self.frames.lock_known(pfn);
                     let may_write = match frame.state {
                         FrameState::Anonymous => frame.mappers.len() == 1,
+                        FrameState::Ksm => false,
                         _ => frame.dirty,
                     };
                     if protection.write && !may_write {
@@ -98,35 +117,41 @@ impl<M: Machine> Memory<M> {
                     }
                 }
                 if !matches!(entry, Entry::HwPoison(_)) {
-                    mapped
-                        .entry(pfn)
-                        .or_default()
-                        .push(Mapper::new(space.id, page));
+                    mapped.push((pfn, Mapper::new(space.id, page)));
                 }
             }
         }
+        mapped.sort_unstable();
         Ok(mapped)
     }
 
-    fn check_files(&self) -> Result<BTreeSet<Pfn>, Violation> {
-        let mut cached = BTreeSet::new();
-        let files: Vec<_> = self
-            .files
-            .lock()
-            .iter()
-            .map(|(_, file)| file.clone())
-            .collect();
-        for file in files {
+    /// The frames in page caches, in order.
+    fn check_files(&self) -> Result<Vec<Pfn>, Violation> {
+        let mut cached = Vec::new();
+        for (_, file) in self.files.lock().iter() {
             for (index, pfn) in file.frames() {
                 let state = FrameState::File {
                     file: file.id(),
                     index,
                 };
-                if self.frame_state(pfn) != Some(state) || !cached.insert(pfn) {
+                if self.frame_state(pfn) != Some(state) {
                     return Err(Violation::Slot(pfn));
                 }
+                cached.push(pfn);
             }
         }
-        Ok(cached)
+        cached.sort_unstable();
+        match cached.windows(2).find(|pair| pair[0] == pair[1]) {
+            Some(twice) => Err(Violation::Slot(twice[0])),
+            None => Ok(cached),
+        }
     }
+}
+
+/// Splits the elements that satisfy `belongs` off the front.
+fn take_group<'a, T>(from: &mut &'a [T], belongs: impl Fn(&T) -> bool) -> &'a [T] {
+    let count = from.iter().take_while(|element| belongs(element)).count();
+    let (group, rest) = from.split_at(count);
+    *from = rest;
+    group
 }

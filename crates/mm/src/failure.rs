@@ -4,6 +4,7 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use spin::{Mutex, MutexGuard};
 
+use crate::ksm::Healing;
 use crate::memory::Space;
 use crate::rmap::Mapper;
 use crate::{
@@ -47,7 +48,7 @@ pub enum PageType {
     ReservedKernel,
     /// Private memory, or a page of a file that its store does not have.
     DirtyLru,
-    /// A page of a file that can be read again.
+    /// A page of a file that can be read again, or a merged page of which there is a copy.
     CleanLru,
     /// A page of a file that left its cache, or has not entered it.
     TruncatedLru,
@@ -157,7 +158,7 @@ impl<M: Machine> Memory<M> {
     /// `ENXIO`: the frame is not ours. `EHWPOISON`: it was known to be poisoned, and is dealt
     /// with; a consumer may repeat its access, which then faults.
     pub fn memory_failure(&self, pfn: Pfn, context: Context) -> Result<Report, Errno> {
-        let _one = self.failures.lock();
+        let one = self.failures.lock();
         if !context.simulated {
             self.failures.real.store(true, Ordering::Relaxed);
         }
@@ -179,12 +180,19 @@ impl<M: Machine> Memory<M> {
                 FrameState::Reserved | FrameState::Kernel | FrameState::Isolated => {
                     return Ok(self.report(PageType::ReservedKernel, Action::Ignored, None));
                 }
-                FrameState::Anonymous | FrameState::File { .. } => frame.references += 1,
+                FrameState::Anonymous | FrameState::Ksm | FrameState::File { .. } => {
+                    frame.references += 1;
+                }
             }
             (frame.state, frame.dirty || frame.writeback)
         };
         let page = UserFrame::of_entry(pfn);
+        let mut healing = Healing::default();
+        if state == FrameState::Ksm {
+            healing = self.heal(&page);
+        }
         let report = match state {
+            FrameState::Ksm if healing.done => self.conclude(&page, PageType::CleanLru, None),
             FrameState::File { file, index } => {
                 self.file_page_failed(&page, file, index, dirty, context.consumer)
             }
@@ -194,6 +202,10 @@ impl<M: Machine> Memory<M> {
             }
         };
         self.frames.put(page);
+        drop(one);
+        for twin in healing.unreadable.into_iter().flatten() {
+            self.isolate_consumed(twin);
+        }
         Ok(report)
     }
 

@@ -8,10 +8,11 @@ use alloc::sync::Arc;
 
 use crate::memory::Inner;
 use crate::rmap::Mapper;
+use crate::table::pages_end;
 use crate::vma::{Sharing, Vma};
 use crate::{
     Access, AddressSpace, Context, Entry, Errno, File, FrameState, Machine, Memory, PAGE_SHIFT,
-    PAGES_END, Pfn, Protection, UserFrame, VirtualAddress, VirtualPage,
+    Pfn, Protection, UserFrame, VirtualAddress, VirtualPage,
 };
 
 /// Why a process gets `SIGSEGV`, with the values of `si_code`.
@@ -133,7 +134,7 @@ impl<M: Machine> Memory<M> {
         access: Access,
     ) -> Result<(), Stop> {
         let page = address.page();
-        if page.0 >= PAGES_END {
+        if page >= pages_end::<M>() {
             return Err(Stop::Outcome(Outcome::Sigsegv(SegvCode::NotMapped)));
         }
         let inner = space.0.inner.lock();
@@ -167,6 +168,33 @@ impl<M: Machine> Memory<M> {
             Entry::HwPoison(_) => Err(Stop::Outcome(bus(BusCode::ActionRequired, address))),
             Entry::Migration(_) => Err(Stop::Outcome(Outcome::Retry)),
         }
+    }
+
+    /// Gives a page that shares its frame a copy of its own, as a store would.
+    pub(crate) fn unshare(
+        &self,
+        space: &AddressSpace,
+        inner: &Inner,
+        page: VirtualPage,
+    ) -> Result<(), Stop> {
+        let (Some(vma), Entry::Page(pfn, _)) =
+            (inner.vmas.find(page), inner.table.get(&self.machine, page))
+        else {
+            return Ok(());
+        };
+        if self.frames.lock_known(pfn).poisoned {
+            return Err(Stop::Outcome(Outcome::Retry));
+        }
+        let fault = Fault {
+            memory: self,
+            space,
+            inner,
+            vma,
+            page,
+            address: page.address(),
+            access: Access::Store,
+        };
+        fault.copy_on_write(pfn)
     }
 
     /// Isolates a frame that the kernel itself failed to read. Nobody is told but those who want

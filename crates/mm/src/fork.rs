@@ -40,6 +40,7 @@ impl<M: Machine> Memory<M> {
         };
         match result {
             Ok(()) => {
+                child.0.merging.inherit(&parent.0.merging);
                 child.set_early_kill(
                     parent
                         .0
@@ -124,12 +125,16 @@ impl<M: Machine> Memory<M> {
         pfn: Pfn,
         protection: Protection,
     ) -> Result<bool, Errno> {
-        if self.frames.lock_known(pfn).state != FrameState::Anonymous {
+        if !self.frames.lock_known(pfn).is_private() {
             return Ok(false);
         }
         child.table.prepare(&self.machine, &self.frames, page)?;
         let permit = self.permit();
         let mut frame = self.frames.lock_known(pfn);
+        if frame.poisoned && frame.state == FrameState::Ksm {
+            // It may get another frame at this moment.
+            return Err(Errno::EBUSY);
+        }
         if frame.poisoned {
             // It is being unmapped from the parent at this moment, and what that leaves is this.
             drop(frame);

@@ -35,6 +35,8 @@ pub enum FrameState {
         /// Which page of it.
         index: u32,
     },
+    /// Private memory that pages share because its contents are equal. Nobody can store to it.
+    Ksm,
     /// Has an uncorrectable error, and nobody uses it: never handed out again.
     Isolated,
 }
@@ -76,7 +78,12 @@ impl Frame {
 
     /// Whether its state is one in which users own the contents.
     pub(crate) fn is_user(&self) -> bool {
-        matches!(self.state, FrameState::Anonymous | FrameState::File { .. })
+        self.is_private() || matches!(self.state, FrameState::File { .. })
+    }
+
+    /// Whether it is a process's own memory, shared at most until someone stores to it.
+    pub(crate) fn is_private(&self) -> bool {
+        matches!(self.state, FrameState::Anonymous | FrameState::Ksm)
     }
 
     /// Ends the frame's life with its user.
@@ -218,10 +225,13 @@ impl Frames {
         self.buddy.lock().free_frames()
     }
 
+    /// The free block of the allocator that holds a frame of the table.
     #[cfg(any(test, feature = "sim"))]
-    pub(crate) fn is_in_allocator(&self, pfn: Pfn) -> bool {
-        self.index(pfn)
-            .is_some_and(|index| self.buddy.lock().order_of(index).is_some())
+    pub(crate) fn free_block(&self, pfn: Pfn) -> Option<Range<Pfn>> {
+        let index = (pfn.0 - self.first) as usize;
+        let order = self.buddy.lock().order_of(index)?;
+        let start = self.first + (index >> order << order) as u64;
+        Some(Pfn(start)..Pfn(start + (1 << order)))
     }
 
     fn index(&self, pfn: Pfn) -> Option<usize> {

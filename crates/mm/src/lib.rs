@@ -17,7 +17,8 @@
 //!
 //! Every operation takes `&self`, and any number of CPUs may be in here. From the outside in:
 //!
-//! 1. the lock that makes errors one at a time ([`Memory::memory_failure`]);
+//! 1. the lock that makes errors one at a time ([`Memory::memory_failure`]), and inside it the
+//!    one of the trees of merged pages;
 //! 2. an address space: its areas and tables. Only fork holds two, the older one first;
 //! 3. a file's cache;
 //! 4. a frame; never two;
@@ -44,7 +45,7 @@
 //!
 //! # What is not here
 //!
-//! Huge pages, KSM, khugepaged, hugetlb, compaction, swap, pinned pages, `mremap`, `mlock`,
+//! Huge pages, khugepaged, hugetlb, compaction, swap, pinned pages, `mremap`, `mlock`,
 //! truncation, eviction of clean pages, merging of areas, per-CPU lists of free frames.
 
 #![cfg_attr(not(any(test, feature = "sim")), no_std)]
@@ -65,6 +66,7 @@ mod fault;
 mod file;
 mod fork;
 mod frame;
+mod ksm;
 mod machine;
 mod map;
 mod memory;
@@ -89,6 +91,7 @@ pub use failure::{Action, Consumer, Context, PageType, Report, Statistics, Victi
 pub use fault::{BusCode, Outcome, SegvCode, Sigbus};
 pub use file::{File, FileId, FileKind};
 pub use frame::{FrameState, KernelFrame, UserFrame};
+pub use ksm::KsmStatistics;
 pub use machine::{Allocation, Machine, Poisoned, StoreError};
 pub use memory::{AddressSpace, Memory, SpaceId};
 pub use vma::{OnFork, Sharing};

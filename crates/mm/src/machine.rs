@@ -47,6 +47,11 @@ pub enum StoreError {
 /// [`store_read`](Self::store_read) and [`store_write`](Self::store_write) are called without, and
 /// may sleep. [`notify`](Self::notify) is called with the one that keeps errors one at a time.
 pub trait Machine {
+    /// How many bits of a page number one level of translation tables resolves; there are four
+    /// levels. Hardware has 9. A simulation may have fewer, so that huge pages, which are what a
+    /// last-level table spans, are cheap.
+    const INDEX_BITS: u32 = 9;
+
     /// Copies a page with its allocation tags, if it has any. On failure the contents of `to`
     /// are unspecified.
     ///

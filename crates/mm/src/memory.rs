@@ -8,10 +8,11 @@ use spin::Mutex;
 
 use crate::failure::Failures;
 use crate::frame::Frames;
+use crate::ksm::{Ksm, Membership};
 use crate::machine::Permit;
 use crate::map::OrderedMap;
 use crate::rmap::Mapper;
-use crate::table::PageTable;
+use crate::table::{PageTable, pages_end};
 use crate::vma::Vmas;
 use crate::{Entry, Errno, File, FileId, FrameState, Machine, Pfn, UserFrame, VirtualAddress};
 
@@ -52,6 +53,7 @@ impl AddressSpace {
 pub(crate) struct Space {
     pub(crate) id: SpaceId,
     pub(crate) early_kill: AtomicBool,
+    pub(crate) merging: Membership,
     pub(crate) inner: Mutex<Inner>,
 }
 
@@ -72,6 +74,7 @@ pub struct Memory<M> {
     pub(crate) next_space: AtomicU32,
     pub(crate) next_file: AtomicU32,
     pub(crate) failures: Failures,
+    pub(crate) ksm: Mutex<Ksm>,
 }
 
 impl<M: Machine> Memory<M> {
@@ -90,6 +93,7 @@ impl<M: Machine> Memory<M> {
             next_space: AtomicU32::new(1),
             next_file: AtomicU32::new(1),
             failures: Failures::new(),
+            ksm: Mutex::new(Ksm::new()),
         })
     }
 
@@ -127,8 +131,9 @@ impl<M: Machine> Memory<M> {
         let space = Arc::new(Space {
             id,
             early_kill: AtomicBool::new(false),
+            merging: Membership::new(),
             inner: Mutex::new(Inner {
-                vmas: Vmas::new(),
+                vmas: Vmas::new(pages_end::<M>()),
                 table,
             }),
         });
@@ -158,7 +163,7 @@ impl<M: Machine> Memory<M> {
 
     /// The table entry for an address, as `/proc/pid/pagemap` shows it.
     pub fn entry(&self, space: &AddressSpace, address: VirtualAddress) -> Entry {
-        if address.page().0 >= crate::PAGES_END {
+        if address.page() >= pages_end::<M>() {
             return Entry::Empty;
         }
         space

@@ -39,7 +39,7 @@ impl<M: Machine> Memory<M> {
                         self.frames.mark_poisoned(&mut frame);
                         return Ok(());
                     }
-                    FrameState::Anonymous | FrameState::File { .. } => {
+                    FrameState::Anonymous | FrameState::Ksm | FrameState::File { .. } => {
                         frame.references += 1;
                         frame.migrating = true;
                     }
@@ -94,6 +94,7 @@ impl<M: Machine> Memory<M> {
                 Some(file) => self.copy_cached(&file, index, page, &fresh),
                 None => Err(Stays::Error(Errno::EBUSY)),
             },
+            FrameState::Ksm => self.copy_stable(page, &fresh),
             _ => self.copy_if_alone(page, &fresh, 0),
         };
         self.thaw(page, if copied.is_ok() { &fresh } else { page });
@@ -120,6 +121,15 @@ impl<M: Machine> Memory<M> {
         let old = slot.replace(self.frames.get(fresh.pfn()));
         drop(slot);
         self.frames.put(old);
+        Ok(())
+    }
+
+    /// Copies a page that is merged, and puts the copy into its place in the stable tree.
+    fn copy_stable(&self, page: &UserFrame, fresh: &UserFrame) -> Result<(), Stays> {
+        let mut ksm = self.ksm.lock();
+        ksm.reserve(self.permit()).map_err(Stays::Error)?;
+        self.copy_if_alone(page, fresh, 0)?;
+        ksm.moved(page.pfn(), fresh.pfn());
         Ok(())
     }
 

@@ -16,8 +16,8 @@ const PAGE_BITS: u32 = crate::ADDRESS_BITS - crate::PAGE_SHIFT;
 pub(crate) struct Mapper(u64);
 
 impl Mapper {
-    pub(crate) fn new(space: SpaceId, page: VirtualPage) -> Self {
-        Self(u64::from(space.0) << PAGE_BITS | page.0)
+    pub(crate) const fn new(space: SpaceId, page: VirtualPage) -> Self {
+        Self((space.0 as u64) << PAGE_BITS | page.0)
     }
 
     pub(crate) fn space(self) -> SpaceId {

@@ -13,8 +13,17 @@ use crate::{
     VirtualPage,
 };
 
-const INDEX_BITS: u32 = 9;
 const LAST: u32 = 3;
+
+/// The first page number that the tables of a machine cannot map.
+pub(crate) const fn pages_end<M: Machine>() -> VirtualPage {
+    let bits = M::INDEX_BITS * (LAST + 1);
+    assert!(
+        1 << bits <= PAGES_END,
+        "a page number has more bits than an address"
+    );
+    VirtualPage(1 << bits)
+}
 
 /// The tables of one address space. Its lock is the address space's.
 #[derive(Debug)]
@@ -77,8 +86,8 @@ impl Stale {
     }
 }
 
-fn index(page: VirtualPage, level: u32) -> usize {
-    (page.0 >> (INDEX_BITS * (LAST - level))) as usize & ((1 << INDEX_BITS) - 1)
+fn index<M: Machine>(page: VirtualPage, level: u32) -> usize {
+    (page.0 >> (M::INDEX_BITS * (LAST - level))) as usize & ((1 << M::INDEX_BITS) - 1)
 }
 
 impl PageTable {
@@ -101,7 +110,7 @@ impl PageTable {
     fn leaf<M: Machine>(&self, machine: &M, page: VirtualPage) -> Result<KernelFrame, u32> {
         let mut table = KernelFrame::of_descriptor(self.root.pfn());
         for level in 0..LAST {
-            let descriptor = machine.load_entry(&table, index(page, level));
+            let descriptor = machine.load_entry(&table, index::<M>(page, level));
             table = KernelFrame::of_descriptor(decode_table(descriptor).ok_or(level)?);
         }
         Ok(table)
@@ -110,7 +119,7 @@ impl PageTable {
     /// The entry for `page`.
     pub(crate) fn get<M: Machine>(&self, machine: &M, page: VirtualPage) -> Entry {
         match self.leaf(machine, page) {
-            Ok(table) => Entry::decode(machine.load_entry(&table, index(page, LAST))),
+            Ok(table) => Entry::decode(machine.load_entry(&table, index::<M>(page, LAST))),
             Err(_) => Entry::Empty,
         }
     }
@@ -125,7 +134,7 @@ impl PageTable {
         while page < pages.end() {
             match self.leaf(machine, page) {
                 Ok(table) => {
-                    for slot in index(page, LAST)..1 << INDEX_BITS {
+                    for slot in index::<M>(page, LAST)..1 << M::INDEX_BITS {
                         let entry = Entry::decode(machine.load_entry(&table, slot));
                         if entry != Entry::Empty {
                             return (page < pages.end()).then_some((page, entry));
@@ -134,7 +143,7 @@ impl PageTable {
                     }
                 }
                 Err(level) => {
-                    let span = 1 << (INDEX_BITS * (LAST - level));
+                    let span = 1 << (M::INDEX_BITS * (LAST - level));
                     page = VirtualPage((page.0 / span + 1) * span);
                 }
             }
@@ -150,10 +159,10 @@ impl PageTable {
         frames: &Frames,
         page: VirtualPage,
     ) -> Result<(), Errno> {
-        debug_assert!(page.0 < PAGES_END);
+        debug_assert!(page < pages_end::<M>());
         let mut table = KernelFrame::of_descriptor(self.root.pfn());
         for level in 0..LAST {
-            let slot = index(page, level);
+            let slot = index::<M>(page, level);
             let next = match decode_table(machine.load_entry(&table, slot)) {
                 Some(pfn) => pfn,
                 None => {
@@ -172,7 +181,7 @@ impl PageTable {
         let table = self.leaf(machine, page);
         debug_assert!(table.is_ok(), "the table was not prepared");
         if let Ok(table) = table {
-            machine.store_entry(&table, index(page, LAST), entry.encode());
+            machine.store_entry(&table, index::<M>(page, LAST), entry.encode());
         }
     }
 
@@ -282,7 +291,7 @@ impl PageTable {
         table: &KernelFrame,
         level: u32,
     ) {
-        for slot in 0..1 << INDEX_BITS {
+        for slot in 0..1 << M::INDEX_BITS {
             let Some(pfn) = decode_table(machine.load_entry(table, slot)) else {
                 continue;
             };

@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 
 use crate::machine::Permit;
 use crate::map::OrderedMap;
-use crate::{Access, Errno, File, PAGES_END, PageRange, Protection, VirtualPage};
+use crate::{Access, Errno, File, PageRange, Protection, VirtualPage};
 
 /// Whose stores are seen by whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +64,8 @@ pub(crate) struct Vma {
     pub(crate) sharing: Sharing,
     pub(crate) backing: Backing,
     pub(crate) on_fork: OnFork,
+    /// Its pages may share frames with pages of equal contents (`MADV_MERGEABLE`).
+    pub(crate) mergeable: bool,
 }
 
 impl Vma {
@@ -103,19 +105,27 @@ impl Vma {
 #[derive(Debug)]
 pub(crate) struct Vmas {
     by_start: OrderedMap<VirtualPage, Vma>,
+    /// The end of user space.
+    end: VirtualPage,
     /// Where the search for room starts.
     next: VirtualPage,
 }
 
-/// Automatic placement starts here, well above any program linked at a fixed address.
-const PLACEMENT_START: VirtualPage = VirtualPage(PAGES_END / 2);
-
 impl Vmas {
-    pub(crate) fn new() -> Self {
-        Self {
+    /// No areas, in a user space that ends at `end`.
+    pub(crate) fn new(end: VirtualPage) -> Self {
+        let mut vmas = Self {
             by_start: OrderedMap::new(),
-            next: PLACEMENT_START,
-        }
+            end,
+            next: end,
+        };
+        vmas.next = vmas.placement_start();
+        vmas
+    }
+
+    /// Automatic placement starts here, well above any program linked at a fixed address.
+    fn placement_start(&self) -> VirtualPage {
+        VirtualPage(self.end.0 / 2)
     }
 
     /// The area that holds `page`.
@@ -169,8 +179,8 @@ impl Vmas {
 
     /// The first room for `count` pages after the last placement; after the end, from the start.
     pub(crate) fn find_room(&self, count: u64) -> Option<PageRange> {
-        self.find_room_between(self.next, VirtualPage(PAGES_END), count)
-            .or_else(|| self.find_room_between(PLACEMENT_START, VirtualPage(PAGES_END), count))
+        self.find_room_between(self.next, self.end, count)
+            .or_else(|| self.find_room_between(self.placement_start(), self.end, count))
     }
 
     fn find_room_between(
@@ -209,7 +219,7 @@ impl Vmas {
         debug_assert!(self.is_unused(vma.pages));
         let pages = vma.pages;
         self.by_start.insert_reserved(pages.start(), vma);
-        if pages.start() >= PLACEMENT_START {
+        if pages.start() >= self.placement_start() {
             self.next = pages.end();
         }
     }

@@ -18,7 +18,8 @@ fn the_numbers_are_those_of_linux() {
 
 #[test]
 fn a_manager_needs_frames() {
-    let none = mm::Memory::new(mm::sim::SimMachine::default(), &[Pfn(5)..Pfn(5)]);
+    let machine = <mm::sim::SimMachine>::default();
+    let none = mm::Memory::new(machine, &[Pfn(5)..Pfn(5)]);
     assert_eq!(none.err(), Some(Errno::EINVAL));
 }
 
@@ -170,4 +171,23 @@ fn ten_thousand_areas_in_a_terabyte() {
     assert_eq!(memory.areas(&space), 0);
     memory.destroy(space);
     assert_eq!(memory.free_frames(), 64);
+}
+
+#[test]
+fn user_space_is_what_the_tables_can_map() {
+    let memory = mm::sim::memory_with::<4>(64);
+    let space = memory.create().unwrap();
+    let map = |at| {
+        let place = Placement::Fixed(VirtualAddress(at));
+        memory.mmap(&space, place, 4096, RW, Sharing::Private, Source::Anonymous)
+    };
+    let last = VirtualAddress(0xffff << 12);
+    assert_eq!(map(1 << 28), Err(Errno::ENOMEM));
+    assert_eq!(map(last.0), Ok(last));
+    assert_eq!(memory.fault(&space, last, Access::Store), Outcome::Resolved);
+    let beyond = VirtualAddress(1 << 28);
+    let outcome = memory.fault(&space, beyond, Access::Load);
+    assert_eq!(outcome, Outcome::Sigsegv(SegvCode::NotMapped));
+    assert_eq!(memory.entry(&space, beyond), mm::Entry::Empty);
+    memory.check().unwrap();
 }

@@ -1,21 +1,15 @@
 //! Children that may die. By `fork`, because under qemu-user a program cannot execute itself.
+//! A child has a copy of every lock, held or not, but not the thread that would release it. So
+//! such a test runs in a program whose tests have no threads: see [`testing::without_threads`].
 
 use std::io::{self, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitStatus;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A memory error with SIGBUS blocked makes qemu-user spin for ever.
 const LIMIT: Duration = Duration::from_secs(20);
-
-/// One test of a program at a time. A child has a copy of every lock, held or not, but not the
-/// thread that would release it; so while one test forks, no other may be inside of this crate.
-pub(crate) fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// How a child ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,14 +40,16 @@ pub(crate) fn run(work: impl FnOnce()) -> End {
 
 /// Starts `work` in a child.
 pub(crate) fn start(work: impl FnOnce()) -> libc::pid_t {
-    // SAFETY: the child runs on with a copy of everything; only locks of other threads are lost,
-    // and `work` uses none that they hold for long.
+    // SAFETY: the child runs on with a copy of everything. A test that has threads of its own has
+    // none that holds a lock now.
     let child = unsafe { libc::fork() };
     assert!(child >= 0, "{}", io::Error::last_os_error());
     if child != 0 {
         return child;
     }
     no_core();
+    // The line below says enough; many panic on purpose.
+    std::panic::set_hook(Box::new(|_| ()));
     let code = match catch_unwind(AssertUnwindSafe(work)) {
         Ok(()) => 0,
         Err(panic) => {

@@ -14,19 +14,22 @@ use crate::{
 /// # Errors
 ///
 /// The CPU reached a frame that it must not reach.
-pub fn try_access(
-    memory: &Memory<SimMachine>,
+pub fn try_access<const INDEX_BITS: u32>(
+    memory: &Memory<SimMachine<INDEX_BITS>>,
     space: &AddressSpace,
     cpu: usize,
     page: VirtualPage,
     access: Access,
-    mut act: impl FnMut(&SimMachine, Pfn) -> bool,
+    mut act: impl FnMut(&SimMachine<INDEX_BITS>, Pfn) -> bool,
 ) -> Result<Option<Outcome>, String> {
     let machine = memory.machine();
     let root = memory.root(space);
     let done = machine.translated(cpu, space.id(), root, page, access, |pfn| {
         let state = memory.frame_state(pfn);
-        if matches!(state, Some(FrameState::Anonymous | FrameState::File { .. })) {
+        if matches!(
+            state,
+            Some(FrameState::Anonymous | FrameState::Ksm | FrameState::File { .. })
+        ) {
             return Ok((pfn, act(machine, pfn)));
         }
         Err(format!("a CPU reached {pfn:?}, which is {state:?}"))

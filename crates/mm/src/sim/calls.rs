@@ -1,6 +1,5 @@
 //! Steps that change address spaces.
 
-use std::boxed::Box;
 use std::format;
 
 use super::World;
@@ -175,6 +174,7 @@ impl World {
         if self.call(got, expected, "madvise")? {
             self.change(process, page, pages, |model| match advice {
                 Advice::Fork(on_fork) => model.on_fork = on_fork,
+                Advice::Mergeable | Advice::Unmergeable => {}
                 _ => model.forget(),
             });
         }
@@ -199,6 +199,10 @@ impl World {
             Advice::PopulateWrite
         };
         let expected = self.covered(process, page, 1 + u64::from(c % 5));
+        if access == Access::Store {
+            (0..1 + u64::from(c % 5))
+                .for_each(|count| self.may_dirty(process, VirtualPage(page.0 + count)));
+        }
         let space = &self.processes[process].space;
         let length = (1 + u64::from(c % 5)) * PAGE_SIZE as u64;
         let got = self.memory.madvise(space, page.address(), length, advice);
@@ -230,9 +234,8 @@ impl World {
         let entry = self.memory.entry(&owner.space, page.address());
         if let (Entry::Page(pfn, _), Some(model)) = (entry, owner.pages.get_mut(&page))
             && self.memory.frame_state(pfn) == Some(FrameState::Anonymous)
-            && model.own.is_none()
         {
-            model.own = Some(Box::new(*model.bytes(&self.files)));
+            model.detach(&self.files);
         }
     }
 
@@ -254,12 +257,23 @@ impl World {
                     .iter()
                     .filter_map(inherit)
                     .collect();
-                self.processes.push(Process { space, pages });
+                let early_kill = self.processes[process].early_kill;
+                self.processes.push(Process {
+                    space,
+                    early_kill,
+                    pages,
+                });
                 Ok(())
             }
             Err(Errno::ENOMEM) => self.out_of_memory(),
             Err(error) => Err(format!("fork: {error:?}")),
         }
+    }
+
+    pub(super) fn early_kill(&mut self, process: usize, early: bool) {
+        let process = &mut self.processes[process];
+        process.early_kill = early;
+        process.space.set_early_kill(early);
     }
 
     pub(super) fn exit(&mut self, process: usize) {

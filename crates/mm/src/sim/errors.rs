@@ -4,7 +4,9 @@ use std::format;
 
 use super::World;
 use super::world::{Checked, WINDOW, WINDOW_PAGES};
-use crate::{AddressSpace, Context, Entry, Errno, FrameState, Pfn, VirtualPage};
+use crate::{
+    Action, AddressSpace, BusCode, Context, Entry, Errno, FrameState, Pfn, Victim, VirtualPage,
+};
 
 impl World {
     pub(super) fn frame_of(&self, space: &AddressSpace, page: VirtualPage) -> Option<Pfn> {
@@ -29,7 +31,7 @@ impl World {
                     model.may_be_lost.insert(index);
                 }
             }
-            Some(FrameState::Anonymous) => self.mark_lost(pfn),
+            Some(FrameState::Anonymous | FrameState::Ksm) => self.mark_lost(pfn),
         }
         self.counts.injected += 1;
         self.memory.machine().poison(pfn, line as usize);
@@ -48,11 +50,41 @@ impl World {
         }
     }
 
-    pub(super) fn scrub(&mut self, a: u32) {
-        if let Some(pfn) = self.memory.machine().any_poisoned(a as usize) {
+    pub(super) fn scrub(&mut self, a: u32) -> Checked {
+        let Some(pfn) = self.memory.machine().any_poisoned(a as usize) else {
+            return Ok(());
+        };
+        match self.memory.memory_failure(pfn, Context::default()) {
             // Known errors are found again and again.
-            let _ = self.memory.memory_failure(pfn, Context::default());
+            Err(Errno::EHWPOISON) => Ok(()),
+            // Nobody else is in the middle of anything, so nothing is in the way.
+            Ok(report) if report.action == Action::Recovered && report.signal.is_none() => Ok(()),
+            other => Err(format!("{pfn:?} was scrubbed: {other:?}")),
         }
+    }
+
+    /// Whoever was told asked for it, and did lose what it was told of.
+    pub(super) fn check_victims(&mut self) -> Checked {
+        for Victim { space, signal } in self.memory.machine().take_victims() {
+            let owner = self
+                .processes
+                .iter_mut()
+                .find(|process| process.space.id() == space && process.early_kill);
+            let page = signal.address.page();
+            let model = owner.and_then(|owner| owner.pages.get_mut(&page));
+            match model {
+                Some(model)
+                    if signal.code == BusCode::ActionOptional && model.may_fail(&self.files) =>
+                {
+                    match model.file_page() {
+                        Some((file, index)) => drop(self.files[file].lost.insert(index)),
+                        None => model.told = true,
+                    }
+                }
+                _ => return Err(format!("{space:?} was told {signal:?}")),
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn soft_offline(&mut self, process: usize, page: VirtualPage) -> Checked {

@@ -1,11 +1,68 @@
 //! Steps on files.
 
 use std::format;
-use std::vec::Vec;
+use std::ops::Range;
+use std::rc::Rc;
 
 use super::World;
+use super::model::FileModel;
 use super::world::{Checked, FILE_PAGES};
 use crate::{Errno, FileKind, PAGE_SIZE};
+
+/// The pieces of a range of bytes: the page, where in it, and where in the range.
+fn pieces(
+    position: usize,
+    length: usize,
+) -> impl Iterator<Item = (usize, Range<usize>, Range<usize>)> {
+    let mut done = 0;
+    core::iter::from_fn(move || {
+        let (page, offset) = ((position + done) / PAGE_SIZE, (position + done) % PAGE_SIZE);
+        let count = (length - done).min(PAGE_SIZE - offset);
+        done += count;
+        (count > 0).then_some((page, offset..offset + count, done - count..done))
+    })
+}
+
+impl FileModel {
+    /// Whether it contains `bytes` at `position`.
+    fn has(&self, position: usize, bytes: &[u8]) -> bool {
+        pieces(position, bytes.len())
+            .all(|(page, inside, part)| self.pages[page][inside] == bytes[part])
+    }
+
+    fn put(&mut self, position: usize, bytes: &[u8]) {
+        for (page, inside, part) in pieces(position, bytes.len()) {
+            Rc::make_mut(&mut self.pages[page])[inside].copy_from_slice(&bytes[part]);
+        }
+    }
+
+    fn was_read(&mut self, position: usize, length: usize) -> Checked {
+        for (page, inside, _) in pieces(position, length) {
+            let index = page as u32;
+            if self.lost.contains(&index) {
+                return Err(format!("page {page} of a file is lost and was read"));
+            }
+            if inside == (0..PAGE_SIZE) {
+                self.is_sound(index);
+            }
+        }
+        Ok(())
+    }
+
+    fn was_written(&mut self, position: usize, length: usize) -> Checked {
+        for (page, inside, _) in pieces(position, length) {
+            let index = page as u32;
+            if inside == (0..PAGE_SIZE) {
+                self.is_sound(index);
+            } else if self.lost.contains(&index) {
+                return Err(format!(
+                    "part of page {page} of a file, which is lost, was written"
+                ));
+            }
+        }
+        Ok(())
+    }
+}
 
 impl World {
     pub(super) fn read(&mut self, a: u32, b: u32, c: u32) -> Checked {
@@ -13,23 +70,23 @@ impl World {
         let size = FILE_PAGES * PAGE_SIZE as u32;
         let position = b % size;
         let length = (1 + c % (2 * PAGE_SIZE as u32)).min(size - position) as usize;
-        let mut seen = std::vec![0; length];
+        let mut seen = [0; 2 * PAGE_SIZE];
+        let seen = &mut seen[..length];
         let got = self
             .memory
-            .read_file(&self.files[number].file, u64::from(position), &mut seen);
+            .read_file(&self.files[number].file, u64::from(position), seen);
         self.refused |= self.memory.machine().take_refused();
-        let model = &self.files[number];
-        let contents: Vec<u8> = model
-            .pages
-            .iter()
-            .flat_map(|page| page.iter().copied())
-            .collect();
+        let model = &mut self.files[number];
         let done = got.unwrap_or(0);
-        if seen[..done] != contents[position as usize..position as usize + done] {
+        if !model.has(position as usize, &seen[..done]) {
             return Err(format!("file {number}: wrong bytes at {position}"));
         }
+        model.was_read(position as usize, done)?;
         let failed = (position as usize + done) / PAGE_SIZE;
-        let may_fail = self.refused || model.may_be_lost.contains(&(failed as u32));
+        let may_fail = self.refused || model.may_fail(failed as u32);
+        if got == Err(Errno::EIO) && !self.refused && may_fail {
+            model.lost.insert(failed as u32);
+        }
         match got {
             Ok(done) if done == length || (may_fail && done > 0) => Ok(()),
             Err(Errno::EIO) if may_fail => Ok(()),
@@ -55,18 +112,20 @@ impl World {
             PAGE_SIZE as u32
         };
         let length = length.min(size - position) as usize;
-        let bytes = std::vec![(d >> 1) as u8; length];
+        let bytes = [(d >> 1) as u8; PAGE_SIZE];
+        let bytes = &bytes[..length];
+        let pages = pieces(position as usize, length).map(|piece| piece.0 as u32);
+        self.files[number].dirty.extend(pages);
         let got = self
             .memory
-            .write_file(&self.files[number].file, u64::from(position), &bytes);
+            .write_file(&self.files[number].file, u64::from(position), bytes);
         self.refused |= self.memory.machine().take_refused();
         let done = got.unwrap_or(0);
         let model = &mut self.files[number];
-        for at in position as usize..position as usize + done {
-            model.pages[at / PAGE_SIZE][at % PAGE_SIZE] = (d >> 1) as u8;
-        }
+        model.put(position as usize, &bytes[..done]);
+        model.was_written(position as usize, done)?;
         let failed = ((position as usize + done) / PAGE_SIZE) as u32;
-        let may_fail = self.refused || model.may_be_lost.contains(&failed);
+        let may_fail = self.refused || model.may_fail(failed);
         match got {
             Ok(done) if done == length || (may_fail && done > 0) => Ok(()),
             Err(Errno::EIO) if may_fail => Ok(()),
@@ -79,23 +138,29 @@ impl World {
 
     pub(super) fn sync(&mut self, a: u32) -> Checked {
         let number = a as usize % self.files.len();
-        let model = &self.files[number];
+        let model = &mut self.files[number];
         let got = self.memory.sync(&model.file);
         self.refused |= self.memory.machine().take_refused();
+        let may_report = std::mem::take(&mut model.may_report) || !model.may_be_lost.is_empty();
         match got {
             Ok(()) if model.file.kind() == FileKind::Stored && !self.refused => {
                 let wrong = (0..FILE_PAGES).find(|index| {
                     let stored = self.memory.machine().stored(model.file.id(), *index);
                     stored != *model.pages[*index as usize] && !model.may_be_lost.contains(index)
                 });
-                wrong.map_or(Ok(()), |index| {
-                    Err(format!(
+                if let Some(index) = wrong {
+                    return Err(format!(
                         "file {number}: page {index} is not in the store after a sync"
-                    ))
-                })
+                    ));
+                }
+                // What may be lost may have been left out.
+                model
+                    .dirty
+                    .retain(|index| model.may_be_lost.contains(index));
+                Ok(())
             }
             Ok(()) => Ok(()),
-            Err(Errno::EIO) if self.refused || !model.may_be_lost.is_empty() => Ok(()),
+            Err(Errno::EIO) if self.refused || may_report => Ok(()),
             Err(error) => Err(format!("file {number}: sync: {error:?}")),
         }
     }

@@ -1,11 +1,13 @@
-//! Simulated RAM with poison, translation caches that forget nothing by themselves, and a store.
+//! The simulated machine: RAM, translation tables, translation caches that forget nothing by
+//! themselves, and a store.
 
 use std::boxed::Box;
-use std::collections::{BTreeSet, HashMap};
-use std::sync::Mutex;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard};
 use std::vec::Vec;
 
+use super::ram::{Page, Ram};
 use crate::{
     Access, Allocation, Entry, Errno, File, FileId, KernelFrame, Machine, PAGE_SIZE, PageRange,
     Pfn, Poisoned, Protection, SpaceId, StoreError, UserFrame, Victim, VirtualPage,
@@ -18,8 +20,6 @@ pub const FIRST_FRAME: u64 = 0x40000;
 /// How many CPUs have a translation cache.
 pub const CPUS: usize = 3;
 
-type Page = Box<[u8; PAGE_SIZE]>;
-
 /// What the next countdown refuses.
 #[derive(Debug, Default)]
 struct Refusals {
@@ -27,60 +27,23 @@ struct Refusals {
     io_left: Option<u32>,
 }
 
-#[derive(Debug, Default)]
-struct Ram {
-    /// From frame zero of the simulation, [`FIRST_FRAME`].
-    pages: Vec<Option<Page>>,
-    poison: BTreeSet<(Pfn, usize)>,
-    /// Frames of which a poisoned line was loaded, by anyone.
-    consumed: BTreeSet<Pfn>,
+/// What a CPU remembers of one translation.
+#[derive(Clone, Copy, Debug)]
+struct Translation {
+    space: SpaceId,
+    page: VirtualPage,
+    pfn: Pfn,
+    protection: Protection,
 }
 
-impl Ram {
-    /// What never was written: noise, so that nobody gets away with using it.
-    fn page(&mut self, pfn: Pfn) -> &mut Page {
-        let index = (pfn.0 - FIRST_FRAME) as usize;
-        if index >= self.pages.len() {
-            self.pages.resize_with(index + 1, || None);
-        }
-        self.pages[index].get_or_insert_with(|| Box::new([0xa5 ^ pfn.0 as u8; PAGE_SIZE]))
-    }
-
-    fn load(&mut self, pfn: Pfn, offset: usize, into: &mut [u8]) -> Result<(), Poisoned> {
-        let end = offset + into.len();
-        let lost = self
-            .poison
-            .range((pfn, offset / LINE)..(pfn, end.div_ceil(LINE)))
-            .next()
-            .map(|(_, line)| (line * LINE).saturating_sub(offset));
-        let readable = lost.unwrap_or(into.len());
-        into[..readable].copy_from_slice(&self.page(pfn)[offset..offset + readable]);
-        match lost {
-            None => Ok(()),
-            Some(done) => {
-                self.consumed.insert(pfn);
-                Err(Poisoned { pfn, done })
-            }
-        }
-    }
-
-    /// A line that is written as a whole heals.
-    fn store(&mut self, pfn: Pfn, offset: usize, bytes: &[u8]) {
-        let end = offset + bytes.len();
-        self.page(pfn)[offset..end].copy_from_slice(bytes);
-        for line in offset.div_ceil(LINE)..end / LINE {
-            self.poison.remove(&(pfn, line));
-        }
-    }
-}
-
-type Cache = HashMap<(SpaceId, VirtualPage), (Pfn, Protection)>;
-
-/// The machine.
-#[derive(Debug, Default)]
-pub struct SimMachine {
-    ram: Mutex<Ram>,
-    caches: Mutex<[Cache; CPUS]>,
+/// The machine, with translation tables of `2^INDEX_BITS` entries.
+#[derive(Debug)]
+pub struct SimMachine<const INDEX_BITS: u32 = 9> {
+    ram: Ram,
+    /// The descriptors of each frame, if it is a table: walks take no lock, as the hardware's.
+    descriptors: Vec<AtomicU64>,
+    /// Few enough that a search of all is quick.
+    caches: [Mutex<Vec<Translation>>; CPUS],
     store: Mutex<HashMap<(FileId, u32), Page>>,
     refusals: Mutex<Refusals>,
     /// Something was refused since the last [`take_refused`](Self::take_refused).
@@ -89,30 +52,39 @@ pub struct SimMachine {
     allocations: AtomicU64,
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().expect("a test has panicked")
 }
 
-impl SimMachine {
+impl<const INDEX_BITS: u32> SimMachine<INDEX_BITS> {
+    /// A machine with so many frames of RAM.
+    pub fn new(frames: u32) -> Self {
+        let descriptors = (frames as usize) << INDEX_BITS;
+        Self {
+            ram: Ram::new(frames),
+            descriptors: (0..descriptors).map(|_| AtomicU64::new(0)).collect(),
+            caches: Default::default(),
+            store: Mutex::default(),
+            refusals: Mutex::default(),
+            refused: AtomicBool::new(false),
+            victims: Mutex::default(),
+            allocations: AtomicU64::new(0),
+        }
+    }
+
     /// Poisons a line of a frame.
     pub fn poison(&self, pfn: Pfn, line: usize) {
-        locked(&self.ram)
-            .poison
-            .insert((pfn, line % (PAGE_SIZE / LINE)));
+        self.ram.poison(pfn, line);
     }
 
     /// A frame with a poisoned line.
     pub fn any_poisoned(&self, number: usize) -> Option<Pfn> {
-        let ram = locked(&self.ram);
-        ram.poison
-            .iter()
-            .nth(number % ram.poison.len().max(1))
-            .map(|(pfn, _)| *pfn)
+        self.ram.any_poisoned(number)
     }
 
     /// The frames that were consumed since the last call.
-    pub fn take_consumed(&self) -> BTreeSet<Pfn> {
-        std::mem::take(&mut locked(&self.ram).consumed)
+    pub fn take_consumed(&self) -> Vec<Pfn> {
+        self.ram.take_consumed()
     }
 
     /// Refuses the allocation after the next `after`.
@@ -168,26 +140,36 @@ impl SimMachine {
         access: Access,
         act: impl FnOnce(Pfn) -> R,
     ) -> Option<R> {
-        let mut caches = locked(&self.caches);
-        let cached = caches[cpu].get(&(space, page)).copied();
-        let (pfn, protection) = match cached {
+        let mut cache = locked(&self.caches[cpu]);
+        let cached = cache
+            .iter()
+            .find(|known| known.space == space && known.page == page)
+            .copied();
+        let translation = match cached {
             Some(found) => found,
             None => {
-                let found = self.walk(root, page)?;
-                caches[cpu].insert((space, page), found);
+                let (pfn, protection) = self.walk(root, page)?;
+                let found = Translation {
+                    space,
+                    page,
+                    pfn,
+                    protection,
+                };
+                cache.push(found);
                 found
             }
         };
-        protection.allows(access).then(|| act(pfn))
+        translation
+            .protection
+            .allows(access)
+            .then(|| act(translation.pfn))
     }
 
     fn walk(&self, root: Pfn, page: VirtualPage) -> Option<(Pfn, Protection)> {
         let mut table = root;
-        let mut ram = locked(&self.ram);
-        for shift in [27, 18, 9, 0] {
-            let slot = (page.0 >> shift & 511) as usize * 8;
-            let bytes = ram.page(table)[slot..slot + 8].try_into().ok()?;
-            let descriptor = u64::from_le_bytes(bytes);
+        for shift in [3, 2, 1, 0].map(|level| level * INDEX_BITS) {
+            let slot = (page.0 >> shift) as usize & ((1 << INDEX_BITS) - 1);
+            let descriptor = self.descriptor(table, slot).load(Ordering::Acquire);
             if descriptor & 0b11 != 0b11 {
                 return None;
             }
@@ -202,30 +184,35 @@ impl SimMachine {
         None
     }
 
+    fn descriptor(&self, table: Pfn, slot: usize) -> &AtomicU64 {
+        let table = (table.0 - FIRST_FRAME) as usize;
+        &self.descriptors[(table << INDEX_BITS) + slot]
+    }
+
     /// A load by a CPU.
     ///
     /// # Errors
     ///
     /// A synchronous external abort.
     pub fn cpu_load(&self, pfn: Pfn, offset: usize, into: &mut [u8]) -> Result<(), Poisoned> {
-        locked(&self.ram).load(pfn, offset, into)
+        self.ram.load(pfn, offset, into)
     }
 
     /// A store by a CPU.
     pub fn cpu_store(&self, pfn: Pfn, offset: usize, bytes: &[u8]) {
-        locked(&self.ram).store(pfn, offset, bytes);
-    }
-
-    fn load_page(&self, frame: &UserFrame) -> Result<[u8; PAGE_SIZE], Poisoned> {
-        let mut page = [0; PAGE_SIZE];
-        locked(&self.ram).load(frame.pfn(), 0, &mut page)?;
-        Ok(page)
+        self.ram.store(pfn, offset, bytes);
     }
 
     fn io_fails(&self) -> bool {
         let fails = count_down(&mut locked(&self.refusals).io_left);
         self.refused.fetch_or(fails, Ordering::Relaxed);
         fails
+    }
+}
+
+impl<const INDEX_BITS: u32> Default for SimMachine<INDEX_BITS> {
+    fn default() -> Self {
+        Self::new(0)
     }
 }
 
@@ -243,60 +230,63 @@ fn count_down(left: &mut Option<u32>) -> bool {
     }
 }
 
-impl Machine for SimMachine {
+impl<const INDEX_BITS: u32> Machine for SimMachine<INDEX_BITS> {
+    const INDEX_BITS: u32 = INDEX_BITS;
+
     fn copy_page(&self, to: &UserFrame, from: &UserFrame) -> Result<(), Poisoned> {
-        let mut page = [0; PAGE_SIZE];
-        let mut ram = locked(&self.ram);
-        let result = ram.load(from.pfn(), 0, &mut page);
-        let copied = result.map_or_else(|poisoned| poisoned.done, |()| PAGE_SIZE);
-        ram.store(to.pfn(), 0, &page[..copied]);
-        result
+        self.ram.copy(to.pfn(), from.pfn())
     }
 
     fn read(&self, from: &UserFrame, offset: usize, into: &mut [u8]) -> Result<(), Poisoned> {
-        locked(&self.ram).load(from.pfn(), offset, into)
+        self.ram.load(from.pfn(), offset, into)
     }
 
     fn write(&self, to: &UserFrame, offset: usize, bytes: &[u8]) {
-        locked(&self.ram).store(to.pfn(), offset, bytes);
+        self.ram.store(to.pfn(), offset, bytes);
     }
 
     fn zero(&self, frame: &UserFrame) {
-        locked(&self.ram).store(frame.pfn(), 0, &[0; PAGE_SIZE]);
+        self.ram.store(frame.pfn(), 0, &[0; PAGE_SIZE]);
     }
 
     fn compare(&self, left: &UserFrame, right: &UserFrame) -> Result<bool, Poisoned> {
-        Ok(self.load_page(left)? == self.load_page(right)?)
+        self.ram.compare(left.pfn(), right.pfn())
     }
 
     fn is_zero(&self, frame: &UserFrame) -> Result<bool, Poisoned> {
-        Ok(self.load_page(frame)? == [0; PAGE_SIZE])
+        self.ram.look(frame.pfn(), |page| *page == [0; PAGE_SIZE])
     }
 
     fn checksum(&self, frame: &UserFrame) -> Result<u64, Poisoned> {
-        let page = self.load_page(frame)?;
-        Ok(page.iter().fold(0, |sum: u64, byte| {
-            (sum ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)
-        }))
+        let word = |sum: u64, word: &[u8; 8]| {
+            (sum ^ u64::from_le_bytes(*word)).wrapping_mul(0x100_0000_01b3)
+        };
+        // So few values that different pages often have the same: nobody gets away with taking
+        // that for equal contents.
+        self.ram.look(frame.pfn(), |page| {
+            page.as_chunks().0.iter().fold(0, word) >> 60
+        })
     }
 
     fn zero_table(&self, table: &KernelFrame) {
-        locked(&self.ram).store(table.pfn(), 0, &[0; PAGE_SIZE]);
+        self.ram.heal(table.pfn());
+        for slot in 0..1 << INDEX_BITS {
+            self.store_entry(table, slot, 0);
+        }
     }
 
     fn load_entry(&self, table: &KernelFrame, index: usize) -> u64 {
-        let mut ram = locked(&self.ram);
-        let bytes = &ram.page(table.pfn())[index * 8..index * 8 + 8];
-        u64::from_le_bytes(bytes.try_into().expect("eight bytes"))
+        self.descriptor(table.pfn(), index).load(Ordering::Acquire)
     }
 
     fn store_entry(&self, table: &KernelFrame, index: usize, descriptor: u64) {
-        locked(&self.ram).store(table.pfn(), index * 8, &descriptor.to_le_bytes());
+        self.descriptor(table.pfn(), index)
+            .store(descriptor, Ordering::Release);
     }
 
     fn invalidate(&self, space: SpaceId, pages: PageRange) {
-        for cache in locked(&self.caches).iter_mut() {
-            cache.retain(|(owner, page), _| *owner != space || !pages.contains(*page));
+        for cache in &self.caches {
+            locked(cache).retain(|known| known.space != space || !pages.contains(known.page));
         }
     }
 
@@ -305,7 +295,7 @@ impl Machine for SimMachine {
             return Err(Errno::EIO);
         }
         let page = self.stored(file.id(), index);
-        locked(&self.ram).store(into.pfn(), 0, &page);
+        self.ram.store(into.pfn(), 0, &page);
         Ok(())
     }
 
@@ -313,7 +303,10 @@ impl Machine for SimMachine {
         if self.io_fails() {
             return Err(StoreError::Io);
         }
-        let page = self.load_page(from).map_err(StoreError::Poisoned)?;
+        let page = self
+            .ram
+            .look(from.pfn(), |page| *page)
+            .map_err(StoreError::Poisoned)?;
         self.preset(file.id(), index, page);
         Ok(())
     }

@@ -10,18 +10,22 @@
 
 mod access;
 mod calls;
+mod campaign;
 mod errors;
 mod files;
+mod ksm;
 mod machine;
 mod model;
+mod ram;
 mod random;
 mod run;
 mod script;
 mod world;
 
 pub use access::try_access;
+pub use campaign::{Broken, Campaign, EPISODE, Summary};
 pub use machine::{CPUS, FIRST_FRAME, LINE, SimMachine};
 pub use random::Random;
 pub use run::{Failure, run, run_refusing, run_script, script, shrink};
 pub use script::{Kind, Script, Step};
-pub use world::{Counts, World, memory};
+pub use world::{Counts, World, memory, memory_with};

@@ -1,20 +1,40 @@
 //! The oracle: what each process and each file must contain, byte for byte.
 
-use std::boxed::Box;
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::vec::Vec;
 
 use crate::{AddressSpace, File, OnFork, PAGE_SIZE, Protection, Sharing, VirtualPage};
 
-pub(super) type Bytes = Box<[u8; PAGE_SIZE]>;
+/// Shared until one side writes, as the memory itself is after a fork.
+pub(super) type Bytes = Rc<[u8; PAGE_SIZE]>;
 
 /// A file. Its contents are what was written last, wherever that is now.
 pub(super) struct FileModel {
     pub(super) file: Arc<File>,
     pub(super) pages: Vec<Bytes>,
-    /// Pages whose memory failed while it may have been dirty: reads may fail.
+    /// Pages whose memory failed, and that nobody has written or read as a whole since.
     pub(super) may_be_lost: BTreeSet<u32>,
+    /// Pages of which the store may have an older version. Only such can be lost.
+    pub(super) dirty: BTreeSet<u32>,
+    /// Pages that someone failed to reach: everybody must, until they are written as a whole.
+    pub(super) lost: BTreeSet<u32>,
+    /// The next sync may have to report a page that was lost, and is not any more.
+    pub(super) may_report: bool,
+}
+
+impl FileModel {
+    /// Whether the page may be unreadable because of a memory error.
+    pub(super) fn may_fail(&self, index: u32) -> bool {
+        self.may_be_lost.contains(&index) && self.dirty.contains(&index)
+    }
+
+    /// All of the page was read or written, so none of its memory has failed.
+    pub(super) fn is_sound(&mut self, index: u32) {
+        self.may_report |= self.may_be_lost.remove(&index);
+        self.lost.remove(&index);
+    }
 }
 
 /// What a page of a process shows.
@@ -41,6 +61,8 @@ pub(super) struct PageModel {
 
 pub(super) struct Process {
     pub(super) space: AddressSpace,
+    /// It wants to be told of lost memory before it touches it.
+    pub(super) early_kill: bool,
     pub(super) pages: BTreeMap<VirtualPage, PageModel>,
 }
 
@@ -61,21 +83,43 @@ impl PageModel {
         files: &'a mut [FileModel],
     ) -> &'a mut [u8; PAGE_SIZE] {
         if let (Sharing::Shared, Shows::File(file, index)) = (self.sharing, &self.shows) {
-            return &mut files[*file].pages[*index as usize];
+            return Rc::make_mut(&mut files[*file].pages[*index as usize]);
         }
+        self.detach(files);
+        Rc::make_mut(self.own.as_mut().expect("it was just detached"))
+    }
+
+    /// Gives the page contents of its own: from here on it does not follow its file.
+    pub(super) fn detach(&mut self, files: &[FileModel]) {
         if self.own.is_none() {
-            self.own = Some(Box::new(*self.bytes(files)));
+            self.own = Some(match self.shows {
+                Shows::Anonymous => Rc::new([0; PAGE_SIZE]),
+                Shows::File(file, index) => Rc::clone(&files[file].pages[index as usize]),
+            });
         }
-        self.own.as_mut().expect("it was just made")
     }
 
     /// Whether an access may be refused because of a memory error.
     pub(super) fn may_fail(&self, files: &[FileModel]) -> bool {
         match (&self.own, &self.shows) {
-            (None, Shows::File(file, index)) => {
-                self.may_be_lost || files[*file].may_be_lost.contains(index)
-            }
+            (None, Shows::File(file, index)) => files[*file].may_fail(*index),
             _ => self.may_be_lost,
+        }
+    }
+
+    /// The page of a file that an access reaches, by its file's number.
+    pub(super) fn file_page(&self) -> Option<(usize, u32)> {
+        match (&self.own, &self.shows) {
+            (None, Shows::File(file, index)) => Some((*file, *index)),
+            _ => None,
+        }
+    }
+
+    /// Whether somebody was told that the page is lost.
+    pub(super) fn is_lost(&self, files: &[FileModel]) -> bool {
+        match self.file_page() {
+            Some((file, index)) => files[file].lost.contains(&index),
+            None => self.told,
         }
     }
 

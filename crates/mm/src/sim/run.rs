@@ -1,6 +1,8 @@
 //! Running scripts, and making failing ones short.
 
 use core::fmt;
+use std::format;
+use std::panic::{self, AssertUnwindSafe};
 use std::string::String;
 
 use super::{Counts, Random, Script, Step, World};
@@ -41,16 +43,26 @@ pub fn script(seed: u64, steps: usize) -> Script {
     Script((0..steps).map(|_| Step::random(&mut random)).collect())
 }
 
+/// A panic is a broken promise like any other.
 fn replay_in(mut world: World, script: &[Step]) -> Result<Counts, Failure> {
-    for (number, step) in script.iter().enumerate() {
-        world
-            .step(*step)
-            .map_err(|what| Failure { step: number, what })?;
-    }
-    world.finish().map_err(|what| Failure {
-        step: script.len(),
-        what,
-    })
+    let mut step = 0;
+    let run = || {
+        for next in script {
+            world.step(*next)?;
+            step += 1;
+        }
+        world.finish()
+    };
+    let what = match panic::catch_unwind(AssertUnwindSafe(run)) {
+        Ok(Ok(counts)) => return Ok(counts),
+        Ok(Err(what)) => what,
+        Err(payload) => {
+            let text = payload.downcast_ref::<&str>().copied();
+            let text = text.or_else(|| payload.downcast_ref().map(String::as_str));
+            format!("panic: {}", text.unwrap_or("without words"))
+        }
+    };
+    Err(Failure { step, what })
 }
 
 /// Runs a script.

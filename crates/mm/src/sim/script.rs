@@ -39,6 +39,8 @@ kinds! {
     Fork 3,
     /// `exit`.
     Exit 2,
+    /// `prctl(PR_MCE_KILL)`.
+    EarlyKill 1,
     /// `read` of a file.
     Read 6,
     /// `write` to a file.
@@ -53,6 +55,16 @@ kinds! {
     Scrub 1,
     /// Soft offline.
     SoftOffline 2,
+    /// A store of one of a few patterns to a whole page.
+    StoreAlike 12,
+    /// `madvise(MADV_MERGEABLE, ...)` and `prctl(PR_SET_MEMORY_MERGE)`.
+    Mergeable 4,
+    /// The scanner of merging at work.
+    Scan 6,
+    /// Poisons a line of a frame that pages share by contents.
+    PoisonMerged 2,
+    /// Settings of merging.
+    TuneKsm 1,
     /// Refuses one of the next allocations.
     RefuseAllocation 4,
     /// Fails one of the next store operations.

@@ -1,7 +1,7 @@
 //! The world that scripts run in: steps on a manager, checked against the model.
 
-use std::boxed::Box;
 use std::format;
+use std::rc::Rc;
 use std::string::{String, ToString};
 use std::vec::Vec;
 
@@ -9,53 +9,78 @@ use super::machine::FIRST_FRAME;
 use super::model::{FileModel, Process};
 use super::{CPUS, Kind, SimMachine, Step, try_access};
 use crate::{
-    Access, Advice, FileKind, FrameState, Memory, OnFork, Outcome, PAGE_SIZE, Pfn, VirtualPage,
+    Access, Advice, FileKind, FrameState, Memory, OnFork, Outcome, PAGE_SIZE, Pfn, Sharing,
+    VirtualPage,
 };
 
-pub(super) const FRAMES: u32 = 600;
+/// Tables, and with them huge pages, are small here, so that programs need little memory.
+pub(super) const INDEX_BITS: u32 = 4;
+pub(super) const FRAMES: u32 = 320;
 /// The pages processes use: they cross the end of a last-level table.
-pub(super) const WINDOW: u64 = 512 * 7 - 6;
+pub(super) const WINDOW: u64 = (7 << INDEX_BITS) - 6;
 pub(super) const WINDOW_PAGES: u32 = 16;
 pub(super) const FILE_PAGES: u32 = 6;
 pub(super) const PROCESSES: usize = 5;
 pub(super) const ATTEMPTS: usize = 8;
 
-/// What happened in a run.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Counts {
+macro_rules! counts {
+    ($($(#[$doc:meta])+ $name:ident = $title:literal,)+) => {
+        /// What happened in a run.
+        #[derive(Clone, Copy, Debug, Default)]
+        pub struct Counts {
+            $($(#[$doc])+ pub $name: u64,)+
+        }
+
+        impl core::ops::AddAssign for Counts {
+            fn add_assign(&mut self, other: Self) {
+                $(self.$name += other.$name;)+
+            }
+        }
+
+        impl Counts {
+            /// All of them, each with its name and with what a reader calls it.
+            pub fn all(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
+                [$((stringify!($name), $title, self.$name)),+].into_iter()
+            }
+        }
+    };
+}
+
+counts! {
     /// Steps.
-    pub steps: u64,
+    steps = "steps",
     /// Lines poisoned.
-    pub injected: u64,
+    injected = "lines poisoned",
     /// Frames whose poison was consumed.
-    pub consumed: u64,
+    consumed = "frames consumed",
+    /// Frames that are isolated in the end.
+    isolated = "frames isolated",
     /// `SIGBUS` for memory errors.
-    pub signals: u64,
+    signals = "SIGBUS",
     /// Operations that failed because something was refused.
-    pub refused: u64,
+    refused = "refused operations",
+    /// Scans after which pages shared frames by contents.
+    merged = "merging scans",
+    /// Frames so shared that failed, and that nobody lost.
+    healed = "frames healed",
 }
 
-impl core::ops::AddAssign for Counts {
-    fn add_assign(&mut self, other: Self) {
-        self.steps += other.steps;
-        self.injected += other.injected;
-        self.consumed += other.consumed;
-        self.signals += other.signals;
-        self.refused += other.refused;
-    }
-}
-
-/// A manager of so many simulated frames.
+/// A manager of so many simulated frames, with the tables of the hardware.
 pub fn memory(frames: u32) -> Memory<SimMachine> {
+    memory_with(frames)
+}
+
+/// A manager of so many simulated frames, with tables of `2^INDEX_BITS` entries.
+pub fn memory_with<const INDEX_BITS: u32>(frames: u32) -> Memory<SimMachine<INDEX_BITS>> {
     let usable = Pfn(FIRST_FRAME)..Pfn(FIRST_FRAME + u64::from(frames));
-    Memory::new(SimMachine::default(), &[usable]).expect("there are frames")
+    Memory::new(SimMachine::new(frames), &[usable]).expect("there are frames")
 }
 
 pub(super) type Checked<T = ()> = Result<T, String>;
 
 /// Memory, processes, files, and what they must contain.
 pub struct World {
-    pub(super) memory: Memory<SimMachine>,
+    pub(super) memory: Memory<SimMachine<INDEX_BITS>>,
     pub(super) processes: Vec<Process>,
     pub(super) files: Vec<FileModel>,
     /// Something was refused in this step.
@@ -66,7 +91,7 @@ pub struct World {
 impl World {
     /// One process with nothing mapped, two files on a store and one in memory.
     pub fn new() -> Self {
-        let memory = memory(FRAMES);
+        let memory = memory_with::<INDEX_BITS>(FRAMES);
         let kinds = [FileKind::Stored, FileKind::Stored, FileKind::Memory];
         let files = kinds.iter().enumerate().map(|(number, kind)| {
             let size = u64::from(FILE_PAGES) * PAGE_SIZE as u64;
@@ -78,19 +103,31 @@ impl World {
                         page.fill(1 + (number as u8) * 16 + index as u8);
                         memory.machine().preset(file.id(), index, page);
                     }
-                    Box::new(page)
+                    Rc::new(page)
                 })
                 .collect();
             FileModel {
                 file,
                 pages,
                 may_be_lost: Default::default(),
+                dirty: match kind {
+                    FileKind::Stored => Default::default(),
+                    FileKind::Memory => (0..FILE_PAGES).collect(),
+                },
+                lost: Default::default(),
+                may_report: false,
             }
         });
         let files = files.collect();
         let space = memory.create().expect("there is memory");
+        // Contents that more than two pages share have several frames.
+        let two = memory.set_ksm_max_page_sharing(2);
+        two.expect("nothing is merged yet");
+        let merging = memory.set_memory_merge(&space, true);
+        merging.expect("it needs no memory");
         let processes = std::vec![Process {
             space,
+            early_kill: false,
             pages: Default::default()
         }];
         Self {
@@ -144,12 +181,18 @@ impl World {
             Kind::Populate => self.populate(process, page, c, d)?,
             Kind::Fork => self.fork(process)?,
             Kind::Exit => self.exit(process),
+            Kind::EarlyKill => self.early_kill(process, b & 1 == 0),
             Kind::Read => self.read(a, b, c)?,
             Kind::Write => self.write(a, b, c, d)?,
             Kind::Sync => self.sync(a)?,
             Kind::Poison => self.poison_page(process, page, c),
             Kind::PoisonFrame => self.poison_frame(Pfn(FIRST_FRAME + u64::from(b % FRAMES)), c),
-            Kind::Scrub => self.scrub(a),
+            Kind::Scrub => self.scrub(a)?,
+            Kind::StoreAlike => self.store_alike(process, page, c)?,
+            Kind::Mergeable => self.mergeable(process, page, c, d)?,
+            Kind::Scan => self.scan(c)?,
+            Kind::PoisonMerged => self.poison_merged(b, c),
+            Kind::TuneKsm => self.tune_ksm(c, d)?,
             Kind::SoftOffline => self.soft_offline(process, page)?,
         }
         self.check()
@@ -164,6 +207,7 @@ impl World {
                 return Err(format!("{pfn:?} was consumed and not isolated"));
             }
         }
+        self.check_victims()?;
         self.memory
             .check()
             .map_err(|violation| format!("{violation:?}"))
@@ -188,6 +232,7 @@ impl World {
             }
         }
         self.check()?;
+        self.counts.healed = self.memory.ksm_statistics().pages_healed;
         let memory = &self.memory;
         self.processes
             .drain(..)
@@ -206,6 +251,7 @@ impl World {
         if memory.free_frames() + isolated != FRAMES as usize {
             return Err("frames have leaked".to_string());
         }
+        self.counts.isolated = isolated as u64;
         Ok(self.counts)
     }
 
@@ -232,9 +278,10 @@ impl World {
         offset: usize,
         length: usize,
     ) -> Checked {
-        let mut seen = std::vec![0; length];
+        let mut seen = [0; PAGE_SIZE];
+        let seen = &mut seen[..length];
         let ended = self.access(process, page, cpu, Access::Load, |machine, pfn| {
-            machine.cpu_load(pfn, offset, &mut seen).is_ok()
+            machine.cpu_load(pfn, offset, seen).is_ok()
         })?;
         let owner = &self.processes[process];
         if let (true, Some(model)) = (ended, owner.pages.get(&page)) {
@@ -245,32 +292,61 @@ impl World {
                     "process {process} {page:?}+{offset}: wrong byte at {at:?}"
                 ));
             }
+            if length == PAGE_SIZE {
+                self.all_was_reached(process, page);
+            }
         }
         Ok(())
     }
 
     fn store(&mut self, process: usize, page: VirtualPage, c: u32, d: u32) -> Checked {
         let (offset, length) = span(c, d);
-        let bytes = std::vec![(c >> 3) as u8; length];
+        let bytes = [(c >> 3) as u8; PAGE_SIZE];
+        let bytes = &bytes[..length];
         let cpu = d as usize % CPUS;
+        self.may_dirty(process, page);
         let ended = self.access(process, page, cpu, Access::Store, |machine, pfn| {
-            machine.cpu_store(pfn, offset, &bytes);
+            machine.cpu_store(pfn, offset, bytes);
             true
         })?;
         if ended && let Some(model) = self.processes[process].pages.get_mut(&page) {
-            model.bytes_mut(&mut self.files)[offset..offset + length].copy_from_slice(&bytes);
+            model.bytes_mut(&mut self.files)[offset..offset + length].copy_from_slice(bytes);
+            if length == PAGE_SIZE {
+                self.all_was_reached(process, page);
+            }
         }
         Ok(())
     }
 
+    /// A process read or wrote all of a page, so that none of its memory has failed.
+    pub(super) fn all_was_reached(&mut self, process: usize, page: VirtualPage) {
+        let Some(model) = self.processes[process].pages.get_mut(&page) else {
+            return;
+        };
+        match model.file_page() {
+            Some((file, index)) => self.files[file].is_sound(index),
+            None => model.may_be_lost = false,
+        }
+    }
+
+    /// A store to a shared page of a file is about to be tried.
+    pub(super) fn may_dirty(&mut self, process: usize, page: VirtualPage) {
+        if let Some(model) = self.processes[process].pages.get(&page)
+            && model.sharing == Sharing::Shared
+            && let Some((file, index)) = model.file_page()
+        {
+            self.files[file].dirty.insert(index);
+        }
+    }
+
     /// An access, with all its faults. Returns whether it succeeded, if it might.
-    fn access(
+    pub(super) fn access(
         &mut self,
         process: usize,
         page: VirtualPage,
         cpu: usize,
         access: Access,
-        mut act: impl FnMut(&SimMachine, Pfn) -> bool,
+        mut act: impl FnMut(&SimMachine<INDEX_BITS>, Pfn) -> bool,
     ) -> Checked<bool> {
         for _ in 0..ATTEMPTS {
             let space = &self.processes[process].space;
@@ -295,7 +371,7 @@ impl World {
             Some(model) if !model.protection.allows(access) => Err(format!(
                 "process {process} did {access:?} at {page:?} against its protection"
             )),
-            Some(model) if model.told => Err(format!(
+            Some(model) if model.is_lost(&self.files) => Err(format!(
                 "process {process} reached {page:?}, which it was told is lost"
             )),
             Some(_) => Ok(true),
@@ -325,7 +401,10 @@ impl World {
                     && model.may_fail(&self.files) =>
             {
                 self.counts.signals += 1;
-                model.told |= model.may_be_lost;
+                match model.file_page() {
+                    Some((file, index)) => drop(self.files[file].lost.insert(index)),
+                    None => model.told = true,
+                }
                 Ok(())
             }
             _ => Err(format!(
