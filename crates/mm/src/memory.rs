@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 use core::ops::Range;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use spin::Mutex;
+use crate::lock::Mutex;
 
 use crate::failure::Failures;
 use crate::frame::Frames;
@@ -204,7 +204,7 @@ impl<M: Machine> Memory<M> {
             };
             let Some(space) = self.find_space(mapper.space()) else {
                 // The space has just ended, and its mappers with it: look again.
-                core::hint::spin_loop();
+                crate::lock::relax();
                 continue;
             };
             let mut inner = space.inner.lock();
