@@ -185,7 +185,14 @@ impl<M: Machine> Memory<M> {
 
     /// Ends a mapping that was flushed: forgets the mapper, and gives its reference back.
     pub(crate) fn end_mapping(&self, mapper: Mapper, frame: UserFrame) {
-        self.frames.lock(&frame).mappers.remove(mapper);
+        {
+            let mut frame = self.frames.lock(&frame);
+            frame.mappers.remove(mapper);
+            // A frame that a page moves to needs its room for those that are still to come.
+            if !frame.migrating {
+                frame.mappers.shrink();
+            }
+        }
         self.frames.put(frame);
     }
 
