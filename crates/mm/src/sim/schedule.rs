@@ -50,7 +50,10 @@ pub(crate) fn point() {
 
 /// Where this CPU cannot go on until another one has.
 pub(crate) fn wait() {
-    with_cpu(Cpu::give_way);
+    if with_cpu(Cpu::give_way).is_none() {
+        // A thread like any other: the one that it waits for may not be running.
+        std::thread::yield_now();
+    }
 }
 
 /// An operation of this CPU has ended.
@@ -58,11 +61,12 @@ pub(super) fn ended_operation() {
     with_cpu(|cpu| locked(&cpu.schedule.state).fruitless = 0);
 }
 
-fn with_cpu(act: impl FnOnce(&mut Cpu)) {
-    // A thread that ends because something is wrong goes on to its end.
-    if !std::thread::panicking() {
-        CPU.with_borrow_mut(|cpu| cpu.as_mut().map(act));
+/// Acts as the CPU that this thread is, if it is one and nothing is wrong.
+fn with_cpu<R>(act: impl FnOnce(&mut Cpu) -> R) -> Option<R> {
+    if std::thread::panicking() {
+        return None;
     }
+    CPU.with_borrow_mut(|cpu| cpu.as_mut().map(act))
 }
 
 impl Schedule {
