@@ -290,7 +290,7 @@ impl<M: Machine> Memory<M> {
             loop {
                 match self.fault(space, page.address(), access) {
                     Outcome::Resolved => break,
-                    Outcome::Retry => core::hint::spin_loop(),
+                    Outcome::Retry => crate::lock::relax(),
                     Outcome::Oom => return Err(Errno::ENOMEM),
                     Outcome::Sigbus(bus) if bus.code.is_memory_error() => {
                         return Err(Errno::EHWPOISON);

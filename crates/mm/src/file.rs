@@ -8,7 +8,7 @@
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use spin::{Mutex, MutexGuard};
+use crate::lock::{Mutex, MutexGuard};
 
 use crate::fault::{Need, Stop};
 use crate::map::OrderedMap;
@@ -411,7 +411,7 @@ impl<M: Machine> Memory<M> {
                 return Ok(());
             }
             self.frames.put(page);
-            core::hint::spin_loop();
+            crate::lock::relax();
         }
     }
 

@@ -18,7 +18,7 @@ impl<M: Machine> Memory<M> {
     pub fn fork(&self, parent: &AddressSpace) -> Result<AddressSpace, Errno> {
         loop {
             match self.try_fork(parent) {
-                Err(Errno::EBUSY) => core::hint::spin_loop(),
+                Err(Errno::EBUSY) => crate::lock::relax(),
                 result => return result,
             }
         }

@@ -67,6 +67,7 @@ mod file;
 mod fork;
 mod frame;
 mod ksm;
+mod lock;
 mod machine;
 mod map;
 mod memory;

@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 use core::ops::Range;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use spin::Mutex;
+use crate::lock::Mutex;
 
 use crate::failure::Failures;
 use crate::frame::Frames;
@@ -185,7 +185,14 @@ impl<M: Machine> Memory<M> {
 
     /// Ends a mapping that was flushed: forgets the mapper, and gives its reference back.
     pub(crate) fn end_mapping(&self, mapper: Mapper, frame: UserFrame) {
-        self.frames.lock(&frame).mappers.remove(mapper);
+        {
+            let mut frame = self.frames.lock(&frame);
+            frame.mappers.remove(mapper);
+            // A frame that a page moves to needs its room for those that are still to come.
+            if !frame.migrating {
+                frame.mappers.shrink();
+            }
+        }
         self.frames.put(frame);
     }
 
@@ -204,7 +211,7 @@ impl<M: Machine> Memory<M> {
             };
             let Some(space) = self.find_space(mapper.space()) else {
                 // The space has just ended, and its mappers with it: look again.
-                core::hint::spin_loop();
+                crate::lock::relax();
                 continue;
             };
             let mut inner = space.inner.lock();
