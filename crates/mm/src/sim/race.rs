@@ -149,7 +149,12 @@ impl Track {
         let protection = Protection::READ_WRITE;
         self.memory
             .mmap(space, placement, length, protection, sharing, source)
-            .map(|_| ())
+            .map(|_| ())?;
+        // Those without an equal are scanned in vain.
+        if SORTS[sort] == Sort::Private {
+            return self.memory.set_memory_merge(space, true);
+        }
+        Ok(())
     }
 
     /// Makes memory fail, moves pages and writes them back.
@@ -174,7 +179,7 @@ impl Track {
                 4..8 => counts.synced += u64::from(memory.sync(&self.files[2]).is_ok()),
                 8..12 => self.read(&mut random)?,
                 12 => memory.machine().refuse_allocation(random.below(6)),
-                _ => {}
+                _ => drop(memory.ksm_scan(SORTS.len() * EACH)),
             }
             ended_operation();
         }

@@ -116,7 +116,8 @@ impl<'t> Racer<'t> {
 
     fn store(&mut self, number: usize) -> Checked {
         let span = self.span(number);
-        let bytes = [self.random.below(256) as u8; PAGE_SIZE];
+        // Few values, so that pages are equal and merge.
+        let bytes = [self.random.below(3) as u8; PAGE_SIZE];
         let (bytes, offset) = (&bytes[span.clone()], span.start);
         self.pages[number].copied = true;
         let ended = self.access(number, Access::Store, |machine, pfn| {
