@@ -86,8 +86,12 @@ impl<M: Machine> Memory<M> {
         let backing = self.backing(sharing, source, pages.pages())?;
         let file = backing.file().cloned();
         let mut inner = space.0.inner.lock();
-        let result = self
-            .place(space, &mut inner, placement, pages)
+        let noted = match &file {
+            Some(file) => file.add_space(self.permit(), space.id()),
+            None => Ok(()),
+        };
+        let result = noted
+            .and_then(|()| self.place(space, &mut inner, placement, pages))
             .map(|pages| {
                 let area = Vma {
                     pages,
@@ -254,7 +258,7 @@ impl<M: Machine> Memory<M> {
             return Err(Errno::ENOMEM);
         }
         match advice {
-            Advice::DontNeed => self.zap(space.id(), &mut inner, pages),
+            Advice::DontNeed => self.zap(space.id(), &inner, pages),
             Advice::Fork(on_fork) => {
                 if on_fork == OnFork::Wipe && !inner.vmas.all(pages, Vma::is_private_anonymous) {
                     return Err(Errno::EINVAL);

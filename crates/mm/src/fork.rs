@@ -64,10 +64,14 @@ impl<M: Machine> Memory<M> {
         stale: &mut Option<Stale>,
     ) -> Result<(), Errno> {
         for vma in parent.vmas.iter().filter(|vma| vma.on_fork != OnFork::Omit) {
-            let permit = self.permit();
             let copy = vma.part(vma.pages);
             let file = copy.backing.file().cloned();
-            if let Err(error) = child.vmas.insert(permit, copy) {
+            let noted = match &file {
+                Some(file) => file.add_space(self.permit(), child_id),
+                None => Ok(()),
+            };
+            let inserted = noted.and_then(|()| child.vmas.insert(self.permit(), copy));
+            if let Err(error) = inserted {
                 if let Some(file) = file {
                     self.close(file);
                 }

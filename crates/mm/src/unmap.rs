@@ -66,7 +66,7 @@ impl<'m, M: Machine> Gather<'m, M> {
 
 impl<M: Machine> Memory<M> {
     /// Empties all entries in `pages`.
-    pub(crate) fn zap(&self, space: SpaceId, inner: &mut Inner, pages: PageRange) {
+    pub(crate) fn zap(&self, space: SpaceId, inner: &Inner, pages: PageRange) {
         let mut gather = Gather::new(self, space);
         let mut rest = Some(pages);
         while let Some(range) = rest {

@@ -213,7 +213,10 @@ impl World {
         match got {
             Err(Errno::EHWPOISON) if models.any(|model| model.may_fail(&self.files)) => Ok(()),
             Err(Errno::EFAULT)
-                if self.refused || models.any(|model| !model.protection.allows(access)) =>
+                if self.refused
+                    || models.any(|model| {
+                        !model.protection.allows(access) || model.is_beyond_end(&self.files)
+                    }) =>
             {
                 Ok(())
             }

@@ -327,6 +327,20 @@ impl<const INDEX_BITS: u32> Machine for SimMachine<INDEX_BITS> {
         Ok(())
     }
 
+    fn store_truncate(&self, file: &File, size: u64) -> Result<(), Errno> {
+        if self.io_fails() {
+            return Err(Errno::EIO);
+        }
+        let (page, offset) = (size / PAGE_SIZE as u64, size as usize % PAGE_SIZE);
+        locked(&self.store).retain(|(of, index), contents| {
+            if *of == file.id() && u64::from(*index) == page {
+                contents[offset..].fill(0);
+            }
+            *of != file.id() || u64::from(*index) <= page
+        });
+        Ok(())
+    }
+
     fn notify(&self, victim: Victim) {
         schedule::point();
         locked(&self.victims).push(victim);

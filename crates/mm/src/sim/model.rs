@@ -13,6 +13,8 @@ pub(super) type Bytes = Rc<[u8; PAGE_SIZE]>;
 /// A file. Its contents are what was written last, wherever that is now.
 pub(super) struct FileModel {
     pub(super) file: Arc<File>,
+    /// In bytes. Pages beyond it hold zeros.
+    pub(super) size: u64,
     pub(super) pages: Vec<Bytes>,
     /// Pages whose memory failed, and that nobody has written or read as a whole since.
     pub(super) may_be_lost: BTreeSet<u32>,
@@ -96,6 +98,31 @@ impl PageModel {
                 Shows::Anonymous => Rc::new([0; PAGE_SIZE]),
                 Shows::File(file, index) => Rc::clone(&files[file].pages[index as usize]),
             });
+        }
+    }
+
+    /// Whether the page lies beyond the end of its file.
+    pub(super) fn is_beyond_end(&self, files: &[FileModel]) -> bool {
+        match (&self.own, &self.shows) {
+            (None, Shows::File(file, index)) => {
+                u64::from(*index) * PAGE_SIZE as u64 >= files[*file].size
+            }
+            _ => false,
+        }
+    }
+
+    /// How many bytes from the start of the page a store may change. What a page holds beyond
+    /// the end of its file is unspecified, so the simulation leaves it zero.
+    pub(super) fn storable(&self, files: &[FileModel]) -> usize {
+        match (self.sharing, &self.shows) {
+            (Sharing::Shared, Shows::File(file, index)) => {
+                let start = u64::from(*index) * PAGE_SIZE as u64;
+                files[*file]
+                    .size
+                    .saturating_sub(start)
+                    .min(PAGE_SIZE as u64) as usize
+            }
+            _ => PAGE_SIZE,
         }
     }
 

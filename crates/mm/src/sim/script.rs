@@ -47,6 +47,8 @@ kinds! {
     Write 4,
     /// `fsync`.
     Sync 3,
+    /// `ftruncate`, to less or more.
+    Truncate 3,
     /// Poisons a line of a page of a process.
     Poison 6,
     /// Poisons a line of any frame that is not the kernel's.

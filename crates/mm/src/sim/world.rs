@@ -108,6 +108,7 @@ impl World {
                 .collect();
             FileModel {
                 file,
+                size,
                 pages,
                 may_be_lost: Default::default(),
                 dirty: match kind {
@@ -185,6 +186,7 @@ impl World {
             Kind::Read => self.read(a, b, c)?,
             Kind::Write => self.write(a, b, c, d)?,
             Kind::Sync => self.sync(a)?,
+            Kind::Truncate => self.truncate(a, b, c)?,
             Kind::Poison => self.poison_page(process, page, c),
             Kind::PoisonFrame => self.poison_frame(Pfn(FIRST_FRAME + u64::from(b % FRAMES)), c),
             Kind::Scrub => self.scrub(a)?,
@@ -300,7 +302,11 @@ impl World {
     }
 
     fn store(&mut self, process: usize, page: VirtualPage, c: u32, d: u32) -> Checked {
-        let (offset, length) = span(c, d);
+        let (offset, mut length) = span(c, d);
+        if let Some(model) = self.processes[process].pages.get(&page) {
+            let end = model.storable(&self.files);
+            length = length.min(end.saturating_sub(offset));
+        }
         let bytes = [(c >> 3) as u8; PAGE_SIZE];
         let bytes = &bytes[..length];
         let cpu = d as usize % CPUS;
@@ -371,6 +377,9 @@ impl World {
             Some(model) if !model.protection.allows(access) => Err(format!(
                 "process {process} did {access:?} at {page:?} against its protection"
             )),
+            Some(model) if model.is_beyond_end(&self.files) => Err(format!(
+                "process {process} reached {page:?} beyond the end of its file"
+            )),
             Some(model) if model.is_lost(&self.files) => Err(format!(
                 "process {process} reached {page:?}, which it was told is lost"
             )),
@@ -391,7 +400,11 @@ impl World {
             (Outcome::Oom, _) => self.out_of_memory(),
             (Outcome::Sigsegv(_), None) => Ok(()),
             (Outcome::Sigsegv(_), Some(model)) if !model.protection.allows(access) => Ok(()),
-            (Outcome::Sigbus(bus), Some(_)) if !bus.code.is_memory_error() && self.refused => {
+            (Outcome::Sigbus(bus), Some(model))
+                if !bus.code.is_memory_error()
+                    && bus.address == page.address()
+                    && (self.refused || model.is_beyond_end(&self.files)) =>
+            {
                 Ok(())
             }
             (Outcome::Sigbus(bus), Some(model))
