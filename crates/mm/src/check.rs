@@ -71,6 +71,10 @@ impl<M: Machine> Memory<M> {
             if frame.state == FrameState::Ksm && !self.ksm.lock().is_stable(pfn) {
                 return Err(Violation::StableTree(pfn));
             }
+            let in_file = matches!(frame.state, FrameState::File { .. });
+            if in_file && !mappers.is_empty() && slots.is_empty() {
+                return Err(Violation::Slot(pfn));
+            }
             if frame.state == FrameState::Free {
                 free += 1;
                 drop(frame);

@@ -6,7 +6,6 @@ use crate::lock::{Mutex, MutexGuard};
 
 use crate::ksm::Healing;
 use crate::memory::Space;
-use crate::rmap::Mapper;
 use crate::{
     BusCode, Entry, Errno, FileId, FrameState, Machine, Memory, Pfn, Sigbus, SpaceId, UserFrame,
     VirtualAddress,
@@ -229,7 +228,11 @@ impl<M: Machine> Memory<M> {
         let signal = if dirty {
             self.unmap_lost(page, Entry::Empty, consumer)
         } else {
-            self.unmap_failed(page, Entry::Empty, |_, _| {});
+            self.for_each_mapper(
+                page,
+                |_, inner, mapper| self.unmap_one(inner, mapper, Entry::Empty),
+                |_, _| {},
+            );
             None
         };
         if let Some(cached) = cached {
@@ -238,7 +241,8 @@ impl<M: Machine> Memory<M> {
         self.conclude(page, page_type, signal)
     }
 
-    /// Unmaps a page whose contents are gone, and finds out who must know. Returns what the
+    /// Unmaps a page whose contents are gone, of which no mapping is added: whoever would do so
+    /// sees under the frame's lock that it is poisoned. Finds out who must know. Returns what the
     /// consumer must be told.
     fn unmap_lost(
         &self,
@@ -247,41 +251,33 @@ impl<M: Machine> Memory<M> {
         consumer: Option<Consumer>,
     ) -> Option<Sigbus> {
         let mut told: Option<VirtualAddress> = None;
-        self.unmap_failed(page, left, |space, mapper| {
-            let address = mapper.page().address();
-            if let Some(consumer) = consumer.filter(|consumer| consumer.space == space.id) {
+        let consumer_in = |space: &Space| consumer.filter(|consumer| consumer.space == space.id);
+        self.for_each_mapper(
+            page,
+            |space, inner, mapper| {
+                self.unmap_one(inner, mapper, left);
                 // A page that is mapped twice has two addresses: the one touched counts.
-                if told.is_none() || consumer.address.page() == mapper.page() {
-                    told = Some(address);
+                if let Some(consumer) = consumer_in(space)
+                    && (told.is_none() || consumer.address.page() == mapper.page())
+                {
+                    told = Some(mapper.page().address());
                 }
-            } else if self.wants_early_kill(space) {
-                let signal = Sigbus::lost(BusCode::ActionOptional, address);
-                self.machine.notify(Victim {
-                    space: space.id,
-                    signal,
-                });
-            }
-        });
+            },
+            |space, mapper| {
+                if consumer_in(space).is_none() && self.wants_early_kill(space) {
+                    let address = mapper.page().address();
+                    self.machine.notify(Victim {
+                        space: space.id,
+                        signal: Sigbus::lost(BusCode::ActionOptional, address),
+                    });
+                }
+            },
+        );
         told.map(|address| Sigbus::lost(BusCode::ActionRequired, address))
     }
 
     fn wants_early_kill(&self, space: &Space) -> bool {
         space.early_kill.load(Ordering::Relaxed) || self.failures.early_kill.load(Ordering::Relaxed)
-    }
-
-    /// Removes every mapping of a poisoned page, and every translation of it. No mapping is added
-    /// meanwhile: whoever would do so sees under the frame's lock that it is poisoned.
-    fn unmap_failed(&self, page: &UserFrame, left: Entry, each: impl FnMut(&Space, Mapper)) {
-        self.for_each_mapper(
-            page,
-            |_, inner, mapper| {
-                if let Some(unmapped) = inner.table.unmap(&self.machine, mapper.page(), left) {
-                    let frame = unmapped.flush(&self.machine);
-                    self.end_mapping(mapper, frame);
-                }
-            },
-            each,
-        );
     }
 
     /// Our reference is the last one if the page is isolated when we give it back.

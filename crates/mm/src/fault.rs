@@ -108,6 +108,16 @@ const ROUNDS: usize = 4;
 impl<M: Machine> Memory<M> {
     /// Resolves a fault of `space`, or says what its process must be told.
     pub fn fault(&self, space: &AddressSpace, address: VirtualAddress, access: Access) -> Outcome {
+        loop {
+            let before = self.frames.shortages();
+            match self.try_fault(space, address, access) {
+                Outcome::Oom if self.relieve(before) => {}
+                outcome => return outcome,
+            }
+        }
+    }
+
+    fn try_fault(&self, space: &AddressSpace, address: VirtualAddress, access: Access) -> Outcome {
         for _ in 0..ROUNDS {
             let need = match self.step(space, address, access) {
                 Ok(()) => return Outcome::Resolved,
@@ -277,6 +287,7 @@ impl<M: Machine> Fault<'_, M> {
             .mappers
             .insert(permit, Mapper::new(self.space.id(), self.page))?;
         frame.references += 1;
+        frame.touched = true;
         let mut protection = self.vma.protection.read_only();
         if self.access == Access::Store {
             frame.dirty = true;

@@ -108,6 +108,24 @@ impl File {
         filled.collect()
     }
 
+    /// Takes a page out of the cache if, while nobody can find it there, `condition` holds.
+    pub(crate) fn evict_if(
+        &self,
+        index: u32,
+        pfn: Pfn,
+        condition: impl FnOnce() -> bool,
+    ) -> Option<UserFrame> {
+        let mut cache = self.cache.lock();
+        let slot = cache.slots.get(index)?;
+        if !matches!(slot, Slot::Filled(frame) if frame.pfn() == pfn) || !condition() {
+            return None;
+        }
+        match cache.slots.remove(index)? {
+            Slot::Filled(frame) => Some(frame),
+            Slot::Filling(_) | Slot::Lost => None,
+        }
+    }
+
     /// Takes a failed page out of the cache, and remembers if that lost something.
     pub(crate) fn evict(&self, index: u32, pfn: Pfn, lost: bool) -> Option<UserFrame> {
         let mut cache = self.cache.lock();
@@ -346,6 +364,7 @@ impl<M: Machine> Memory<M> {
             let frame = self
                 .cached_or_fetch(file, piece.index)
                 .map_err(|error| (done, error))?;
+            self.frames.lock(&frame).touched = true;
             let read = self
                 .machine
                 .read(&frame, piece.offset + done, &mut into[done..]);
@@ -364,7 +383,7 @@ impl<M: Machine> Memory<M> {
         loop {
             match self.cached(file, index) {
                 Ok(frame) => return Ok(frame),
-                Err(Stop::Need(_)) => self.fetch(file, index)?,
+                Err(Stop::Need(_)) => self.with_reclaim(|| self.fetch(file, index))?,
                 Err(Stop::Outcome(Outcome::Retry)) => return Err(Errno::EBUSY),
                 Err(Stop::Outcome(_)) => return Err(Errno::EIO),
             }
@@ -425,6 +444,7 @@ impl<M: Machine> Memory<M> {
                 // Dirty first: from the first byte on, what the store has is not what was
                 // written. A frame that failed before that counted as clean, and is left alone.
                 frame.dirty |= !frame.poisoned;
+                frame.touched = true;
                 frame.poisoned
             };
             if !poisoned {
@@ -449,7 +469,7 @@ impl<M: Machine> Memory<M> {
             file: file.id,
             index,
         };
-        let frame = self.frames.allocate_user(&self.machine, state)?;
+        let frame = self.with_reclaim(|| self.frames.allocate_user(&self.machine, state))?;
         self.frames.lock(&frame).dirty = true;
         self.machine.write(&frame, 0, bytes);
         let mut cache = file.cache.lock();

@@ -17,7 +17,7 @@ impl<M: Machine> Memory<M> {
     /// `ENOMEM`; there is no child, and the parent keeps all it had.
     pub fn fork(&self, parent: &AddressSpace) -> Result<AddressSpace, Errno> {
         loop {
-            match self.try_fork(parent) {
+            match self.with_reclaim(|| self.try_fork(parent)) {
                 Err(Errno::EBUSY) => crate::lock::relax(),
                 result => return result,
             }
@@ -26,7 +26,7 @@ impl<M: Machine> Memory<M> {
 
     /// A fork that gives up with `EBUSY` when it meets a page that is being moved.
     fn try_fork(&self, parent: &AddressSpace) -> Result<AddressSpace, Errno> {
-        let child = self.create()?;
+        let child = self.try_create()?;
         let result = {
             // The child is younger, and spaces are locked in order of age.
             let parent_inner = parent.0.inner.lock();

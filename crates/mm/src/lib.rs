@@ -46,7 +46,7 @@
 //! # What is not here
 //!
 //! Huge pages, khugepaged, hugetlb, compaction, swap, pinned pages, `mremap`, `mlock`,
-//! truncation, eviction of clean pages, merging of areas, per-CPU lists of free frames.
+//! merging of areas, per-CPU lists of free frames.
 
 #![cfg_attr(not(any(test, feature = "sim")), no_std)]
 #![forbid(unsafe_code)]
@@ -72,6 +72,7 @@ mod machine;
 mod map;
 mod memory;
 mod migrate;
+mod reclaim;
 mod rmap;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;

@@ -49,6 +49,8 @@ kinds! {
     Sync 3,
     /// `ftruncate`, to less or more.
     Truncate 3,
+    /// Reclaim under memory pressure.
+    Reclaim 3,
     /// Poisons a line of a page of a process.
     Poison 6,
     /// Poisons a line of any frame that is not the kernel's.

@@ -186,6 +186,7 @@ impl World {
             Kind::Read => self.read(a, b, c)?,
             Kind::Write => self.write(a, b, c, d)?,
             Kind::Sync => self.sync(a)?,
+            Kind::Reclaim => self.reclaim(a)?,
             Kind::Truncate => self.truncate(a, b, c)?,
             Kind::Poison => self.poison_page(process, page, c),
             Kind::PoisonFrame => self.poison_frame(Pfn(FIRST_FRAME + u64::from(b % FRAMES)), c),

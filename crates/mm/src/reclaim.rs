@@ -1,0 +1,94 @@
+//! Making room: clean pages of files leave memory, because their store has them.
+//!
+//! Candidates come from a hand that goes around the frame table (the second-chance, or clock,
+//! algorithm): it passes once over a page that was touched since it came by. Entries carry no
+//! sign of use by hardware, so "touched" means that the kernel had a part in it: a fault, a read,
+//! a write.
+//!
+//! A page that leaves is marked as migrating, so that it gains no mapping meanwhile. What failed
+//! for lack of frames is undone, drops its locks, comes here, and starts again.
+
+use crate::{Entry, Errno, FrameState, Machine, Memory, Pfn, UserFrame};
+
+/// How many frames an operation that ran out of them asks for: more than a fault needs, fewer
+/// than anyone would miss.
+const BATCH: usize = 32;
+
+impl<M: Machine> Memory<M> {
+    /// Frees up to `target` frames, and returns how many it did: under memory pressure, or to
+    /// drop caches.
+    pub fn reclaim(&self, target: usize) -> usize {
+        let _one = self.failures.lock();
+        let mut freed = 0;
+        // In the second round nothing is spared for having been touched before the first.
+        for _ in 0..2 * self.frames.count() {
+            if freed == target {
+                break;
+            }
+            freed += usize::from(self.evict(self.frames.next_candidate()));
+        }
+        freed
+    }
+
+    /// Runs an operation again as long as it fails for lack of frames and some can be freed.
+    pub(crate) fn with_reclaim<T>(
+        &self,
+        mut operation: impl FnMut() -> Result<T, Errno>,
+    ) -> Result<T, Errno> {
+        loop {
+            let before = self.frames.shortages();
+            match operation() {
+                Err(Errno::ENOMEM) if self.relieve(before) => {}
+                result => return result,
+            }
+        }
+    }
+
+    /// Whether there was a shortage of frames since their count was `before`, and some were freed.
+    pub(crate) fn relieve(&self, before: u64) -> bool {
+        self.frames.shortages() != before && self.reclaim(BATCH) > 0
+    }
+
+    /// Frees a frame, if it is a clean page of a file that nobody needs at this moment.
+    fn evict(&self, pfn: Pfn) -> bool {
+        let (id, index) = {
+            let mut frame = self.frames.lock_known(pfn);
+            let FrameState::File { file, index } = frame.state else {
+                return false;
+            };
+            let touched = core::mem::take(&mut frame.touched);
+            let alone = frame.references == frame.mappers.len() as u32 + 1;
+            if touched || !alone || frame.poisoned || frame.dirty || frame.writeback {
+                return false;
+            }
+            frame.migrating = true;
+            frame.references += 1;
+            (file, index)
+        };
+        let page = UserFrame::of_entry(pfn);
+        self.unmap_clean(&page);
+        let cached = self.find_file(id).and_then(|file| {
+            file.evict_if(index, pfn, || {
+                let frame = self.frames.lock(&page);
+                // The cache's reference and ours. A write that is under way has a third.
+                frame.references == 2 && !frame.dirty
+            })
+        });
+        self.frames.lock(&page).migrating = false;
+        let evicted = cached.is_some();
+        if let Some(cached) = cached {
+            self.frames.put(cached);
+        }
+        self.frames.put(page);
+        evicted
+    }
+
+    /// Empties all entries of a page that has its contents elsewhere too.
+    fn unmap_clean(&self, page: &UserFrame) {
+        self.for_each_mapper(
+            page,
+            |_, inner, mapper| self.unmap_one(inner, mapper, Entry::Empty),
+            |_, _| {},
+        );
+    }
+}
