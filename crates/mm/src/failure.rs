@@ -47,7 +47,8 @@ pub enum PageType {
     ReservedKernel,
     /// Private memory, or a page of a file that its store does not have.
     DirtyLru,
-    /// A page of a file that can be read again, or a merged page of which there is a copy.
+    /// A page of a file that can be read again, a merged page of which there is a copy, or
+    /// private memory that was given up.
     CleanLru,
     /// A page of a file that left its cache, or has not entered it.
     TruncatedLru,
@@ -157,6 +158,16 @@ impl<M: Machine> Memory<M> {
     /// `ENXIO`: the frame is not ours. `EHWPOISON`: it was known to be poisoned, and is dealt
     /// with; a consumer may repeat its access, which then faults.
     pub fn memory_failure(&self, pfn: Pfn, context: Context) -> Result<Report, Errno> {
+        self.fail_frame(pfn, None, context)
+    }
+
+    /// The same, for a caller who may hold a reference to the frame, and gives it up.
+    pub(crate) fn fail_frame(
+        &self,
+        pfn: Pfn,
+        held: Option<UserFrame>,
+        context: Context,
+    ) -> Result<Report, Errno> {
         let one = self.failures.lock();
         if !context.simulated {
             self.failures.real.store(true, Ordering::Relaxed);
@@ -164,6 +175,10 @@ impl<M: Machine> Memory<M> {
         let (state, dirty) = {
             let mut frame = self.frames.find(pfn).ok_or(Errno::ENXIO)?;
             if !self.frames.mark_poisoned(&mut frame) {
+                drop(frame);
+                if let Some(held) = held {
+                    self.frames.put(held);
+                }
                 return Err(Errno::EHWPOISON);
             }
             match frame.state {
@@ -180,12 +195,16 @@ impl<M: Machine> Memory<M> {
                     return Ok(self.report(PageType::ReservedKernel, Action::Ignored, None));
                 }
                 FrameState::Anonymous | FrameState::Ksm | FrameState::File { .. } => {
-                    frame.references += 1;
+                    frame.references += u32::from(held.is_none());
                 }
             }
-            (frame.state, frame.dirty || frame.writeback)
+            let dirty = match frame.state {
+                FrameState::File { .. } => frame.dirty || frame.writeback,
+                _ => !frame.lazy_free,
+            };
+            (frame.state, dirty)
         };
-        let page = UserFrame::of_entry(pfn);
+        let page = held.unwrap_or(UserFrame::of_entry(pfn));
         let mut healing = Healing::default();
         if state == FrameState::Ksm {
             healing = self.heal(&page);
@@ -194,6 +213,11 @@ impl<M: Machine> Memory<M> {
             FrameState::Ksm if healing.done => self.conclude(&page, PageType::CleanLru, None),
             FrameState::File { file, index } => {
                 self.file_page_failed(&page, file, index, dirty, context.consumer)
+            }
+            // Its process cannot tell this from the kernel having taken the page back.
+            _ if !dirty => {
+                self.unmap_clean(&page);
+                self.conclude(&page, PageType::CleanLru, None)
             }
             _ => {
                 let signal = self.unmap_lost(&page, Entry::HwPoison(pfn), context.consumer);
@@ -228,11 +252,7 @@ impl<M: Machine> Memory<M> {
         let signal = if dirty {
             self.unmap_lost(page, Entry::Empty, consumer)
         } else {
-            self.for_each_mapper(
-                page,
-                |_, inner, mapper| self.unmap_one(inner, mapper, Entry::Empty),
-                |_, _| {},
-            );
+            self.unmap_clean(page);
             None
         };
         if let Some(cached) = cached {

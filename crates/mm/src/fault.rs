@@ -302,11 +302,15 @@ impl<M: Machine> Fault<'_, M> {
     /// A store to a page that is mapped, but not for stores.
     fn store(&self, pfn: Pfn) -> Result<(), Stop> {
         let mut frame = self.memory.frames.lock_known(pfn);
-        if frame.poisoned {
+        if frame.poisoned || (frame.lazy_free && frame.migrating) {
             return Err(Stop::Outcome(Outcome::Retry));
         }
         let ours = match frame.state {
-            FrameState::Anonymous => frame.mappers.len() == 1 && frame.references == 1,
+            FrameState::Anonymous if frame.mappers.len() == 1 && frame.references == 1 => {
+                frame.lazy_free = false;
+                true
+            }
+            FrameState::Anonymous => false,
             _ if self.vma.sharing == Sharing::Shared => {
                 // Write-notify: from here on the page differs from its store.
                 frame.dirty = true;

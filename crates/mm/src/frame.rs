@@ -53,6 +53,9 @@ pub(crate) struct Frame {
     pub(crate) writeback: bool,
     /// Being moved, or leaving: it gains no mapping.
     pub(crate) migrating: bool,
+    /// Private memory that its process gave up (`MADV_FREE`): until someone stores to it, which
+    /// entries do not allow without a fault, it may turn into zeros at any time.
+    pub(crate) lazy_free: bool,
     /// Used since reclaim last looked at it.
     pub(crate) touched: bool,
     /// One per mapping, one of the page cache, one per operation that holds it.
@@ -73,6 +76,7 @@ impl Frame {
             dirty: false,
             writeback: false,
             migrating: false,
+            lazy_free: false,
             touched: false,
             references: 0,
             mappers: Mappers::None,

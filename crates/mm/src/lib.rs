@@ -54,6 +54,7 @@
 extern crate alloc;
 
 mod address;
+mod advice;
 mod bitmap;
 mod buddy;
 mod calls;

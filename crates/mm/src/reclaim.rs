@@ -1,4 +1,5 @@
-//! Making room: clean pages of files leave memory, because their store has them.
+//! Making room: clean pages of files leave memory, because their store has them, and private
+//! pages that their process gave up, because it cannot tell.
 //!
 //! Candidates come from a hand that goes around the frame table (the second-chance, or clock,
 //! algorithm): it passes once over a page that was touched since it came by. Entries carry no
@@ -8,7 +9,7 @@
 //! A page that leaves is marked as migrating, so that it gains no mapping meanwhile. What failed
 //! for lack of frames is undone, drops its locks, comes here, and starts again.
 
-use crate::{Entry, Errno, FrameState, Machine, Memory, Pfn, UserFrame};
+use crate::{Entry, Errno, FileId, FrameState, Machine, Memory, Pfn, UserFrame};
 
 /// How many frames an operation that ran out of them asks for: more than a fault needs, fewer
 /// than anyone would miss.
@@ -49,42 +50,50 @@ impl<M: Machine> Memory<M> {
         self.frames.shortages() != before && self.reclaim(BATCH) > 0
     }
 
-    /// Frees a frame, if it is a clean page of a file that nobody needs at this moment.
+    /// Frees a frame, if nobody needs its contents and nobody uses it at this moment.
     fn evict(&self, pfn: Pfn) -> bool {
-        let (id, index) = {
+        let state = {
             let mut frame = self.frames.lock_known(pfn);
-            let FrameState::File { file, index } = frame.state else {
-                return false;
+            let cached = match frame.state {
+                FrameState::File { .. } if !frame.dirty && !frame.writeback => 1,
+                FrameState::Anonymous if frame.lazy_free => 0,
+                _ => return false,
             };
             let touched = core::mem::take(&mut frame.touched);
-            let alone = frame.references == frame.mappers.len() as u32 + 1;
-            if touched || !alone || frame.poisoned || frame.dirty || frame.writeback {
+            let alone = frame.references == frame.mappers.len() as u32 + cached;
+            if touched || !alone || frame.poisoned {
                 return false;
             }
             frame.migrating = true;
             frame.references += 1;
-            (file, index)
+            frame.state
         };
         let page = UserFrame::of_entry(pfn);
         self.unmap_clean(&page);
-        let cached = self.find_file(id).and_then(|file| {
-            file.evict_if(index, pfn, || {
-                let frame = self.frames.lock(&page);
-                // The cache's reference and ours. A write that is under way has a third.
-                frame.references == 2 && !frame.dirty
-            })
-        });
-        self.frames.lock(&page).migrating = false;
-        let evicted = cached.is_some();
-        if let Some(cached) = cached {
+        if let FrameState::File { file, index } = state
+            && let Some(cached) = self.take_from_cache(&page, file, index)
+        {
             self.frames.put(cached);
         }
+        let evicted = {
+            let mut frame = self.frames.lock(&page);
+            frame.migrating = false;
+            frame.references == 1
+        };
         self.frames.put(page);
         evicted
     }
 
-    /// Empties all entries of a page that has its contents elsewhere too.
-    fn unmap_clean(&self, page: &UserFrame) {
+    fn take_from_cache(&self, page: &UserFrame, file: FileId, index: u32) -> Option<UserFrame> {
+        self.find_file(file)?.evict_if(index, page.pfn(), || {
+            let frame = self.frames.lock(page);
+            // The cache's reference and ours. A write that is under way has a third.
+            frame.references == 2 && !frame.dirty
+        })
+    }
+
+    /// Empties all entries of a page whose contents can be had again.
+    pub(crate) fn unmap_clean(&self, page: &UserFrame) {
         self.for_each_mapper(
             page,
             |_, inner, mapper| self.unmap_one(inner, mapper, Entry::Empty),

@@ -85,6 +85,7 @@ impl World {
                     own: None,
                     may_be_lost: false,
                     told: false,
+                    freed: false,
                     on_fork: OnFork::Inherit,
                 };
                 self.processes[process].pages.insert(page, model);
@@ -157,7 +158,8 @@ impl World {
     ) -> Checked {
         let pages = 1 + u64::from(c % 5);
         let mut expected = self.covered(process, page, pages);
-        if expected.is_ok() && advice == Advice::Fork(OnFork::Wipe) {
+        let private = [Advice::Fork(OnFork::Wipe), Advice::Free];
+        if expected.is_ok() && private.contains(&advice) {
             let owner = &self.processes[process];
             let range = page..VirtualPage(page.0 + pages);
             if owner
@@ -175,6 +177,8 @@ impl World {
             self.change(process, page, pages, |model| match advice {
                 Advice::Fork(on_fork) => model.on_fork = on_fork,
                 Advice::Mergeable | Advice::Unmergeable => {}
+                Advice::Free if model.told => model.forget(),
+                Advice::Free => model.freed = model.own.is_some(),
                 _ => model.forget(),
             });
         }

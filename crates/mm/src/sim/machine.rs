@@ -190,6 +190,11 @@ impl<const INDEX_BITS: u32> SimMachine<INDEX_BITS> {
         &self.descriptors[(table << INDEX_BITS) + slot]
     }
 
+    /// What a frame holds, poisoned or not: for the oracle, not for a CPU.
+    pub(super) fn peek(&self, pfn: Pfn) -> [u8; PAGE_SIZE] {
+        self.ram.peek(pfn)
+    }
+
     /// A load by a CPU.
     ///
     /// # Errors

@@ -58,6 +58,8 @@ pub(super) struct PageModel {
     pub(super) may_be_lost: bool,
     /// The process was told that the page is lost: accesses must fail.
     pub(super) told: bool,
+    /// The private contents were given up: they may have become zeros.
+    pub(super) freed: bool,
     pub(super) on_fork: OnFork,
 }
 
@@ -150,9 +152,31 @@ impl PageModel {
         }
     }
 
+    /// Whoever reaches the page is told that it is lost.
+    pub(super) fn tell(&mut self, files: &mut [FileModel]) {
+        match self.file_page() {
+            Some((file, index)) => drop(files[file].lost.insert(index)),
+            None => self.told = true,
+        }
+    }
+
+    /// Somebody saw `bytes` at `offset` of a page that was given up: if they are zeros and were
+    /// not, all of it is zeros from now on.
+    pub(super) fn saw_freed(&mut self, offset: usize, bytes: &[u8]) {
+        let changed = self
+            .own
+            .as_ref()
+            .is_some_and(|own| own[offset..offset + bytes.len()] != *bytes);
+        if self.freed && changed && bytes.iter().all(|byte| *byte == 0) {
+            self.own = None;
+            self.freed = false;
+        }
+    }
+
     /// Forgets private contents.
     pub(super) fn forget(&mut self) {
         self.own = None;
+        self.freed = false;
         self.may_be_lost = false;
         self.told = false;
     }

@@ -31,6 +31,12 @@ kinds! {
     Protect 4,
     /// `madvise(MADV_DONTNEED)`.
     DontNeed 2,
+    /// `madvise(MADV_FREE)`.
+    Free 2,
+    /// `madvise(MADV_HWPOISON)`.
+    InjectFailure 1,
+    /// `madvise(MADV_SOFT_OFFLINE)`.
+    SoftOfflineRange 1,
     /// `madvise(MADV_DONTFORK, ...)`.
     OnFork 2,
     /// `madvise(MADV_POPULATE_*)`.

@@ -175,6 +175,9 @@ impl World {
             Kind::Unmap => self.unmap(process, page, c)?,
             Kind::Protect => self.protect(process, page, c, d)?,
             Kind::DontNeed => self.advise(process, page, c, Advice::DontNeed)?,
+            Kind::Free => self.advise(process, page, c, Advice::Free)?,
+            Kind::InjectFailure => self.inject_failure(process, page, c)?,
+            Kind::SoftOfflineRange => self.soft_offline_range(process, page, c)?,
             Kind::OnFork => {
                 let on_fork = [OnFork::Inherit, OnFork::Omit, OnFork::Wipe][d as usize % 3];
                 self.advise(process, page, c, Advice::Fork(on_fork))?;
@@ -286,8 +289,9 @@ impl World {
         let ended = self.access(process, page, cpu, Access::Load, |machine, pfn| {
             machine.cpu_load(pfn, offset, seen).is_ok()
         })?;
-        let owner = &self.processes[process];
-        if let (true, Some(model)) = (ended, owner.pages.get(&page)) {
+        let owner = &mut self.processes[process];
+        if let (true, Some(model)) = (ended, owner.pages.get_mut(&page)) {
+            model.saw_freed(offset, seen);
             let must = &model.bytes(&self.files)[offset..offset + length];
             if seen != must {
                 let at = seen.iter().zip(must).position(|(seen, must)| seen != must);
@@ -312,11 +316,20 @@ impl World {
         let bytes = &bytes[..length];
         let cpu = d as usize % CPUS;
         self.may_dirty(process, page);
+        let mut before = [0; PAGE_SIZE];
         let ended = self.access(process, page, cpu, Access::Store, |machine, pfn| {
+            before = machine.peek(pfn);
             machine.cpu_store(pfn, offset, bytes);
             true
         })?;
         if ended && let Some(model) = self.processes[process].pages.get_mut(&page) {
+            model.saw_freed(0, &before);
+            model.freed = false;
+            if before != *model.bytes(&self.files) {
+                return Err(format!(
+                    "process {process} {page:?}: stored to another page"
+                ));
+            }
             model.bytes_mut(&mut self.files)[offset..offset + length].copy_from_slice(bytes);
             if length == PAGE_SIZE {
                 self.all_was_reached(process, page);
@@ -415,10 +428,7 @@ impl World {
                     && model.may_fail(&self.files) =>
             {
                 self.counts.signals += 1;
-                match model.file_page() {
-                    Some((file, index)) => drop(self.files[file].lost.insert(index)),
-                    None => model.told = true,
-                }
+                model.tell(&mut self.files);
                 Ok(())
             }
             _ => Err(format!(
