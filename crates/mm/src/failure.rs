@@ -200,7 +200,9 @@ impl<M: Machine> Memory<M> {
             }
             let dirty = match frame.state {
                 FrameState::File { .. } => frame.dirty || frame.writeback,
-                _ => !frame.lazy_free,
+                FrameState::Anonymous => !frame.lazy_free,
+                // Who gave it up merged it, and others may have it now.
+                _ => true,
             };
             (frame.state, dirty)
         };

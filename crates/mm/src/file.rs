@@ -532,7 +532,8 @@ impl<M: Machine> Memory<M> {
         {
             let mut frame = self.frames.lock(page);
             frame.writeback = false;
-            frame.dirty |= written.is_err();
+            // Whoever pins it may store to it at any time, without a fault that would tell.
+            frame.dirty |= written.is_err() || frame.store_pins > 0;
         }
         match written {
             Ok(()) => {}

@@ -60,6 +60,10 @@ pub(crate) struct Frame {
     pub(crate) touched: bool,
     /// One per mapping, one of the page cache, one per operation that holds it.
     pub(crate) references: u32,
+    /// How many of the references are pins.
+    pub(crate) pins: u32,
+    /// How many of the pins may store to the frame.
+    pub(crate) store_pins: u32,
     pub(crate) mappers: Mappers,
 }
 
@@ -79,6 +83,8 @@ impl Frame {
             lazy_free: false,
             touched: false,
             references: 0,
+            pins: 0,
+            store_pins: 0,
             mappers: Mappers::None,
         }
     }
@@ -93,9 +99,18 @@ impl Frame {
         matches!(self.state, FrameState::Anonymous | FrameState::Ksm)
     }
 
+    /// Whether it is private memory that must be copied before one of its processes stores to it.
+    pub(crate) fn is_shared(&self) -> bool {
+        match self.state {
+            FrameState::Anonymous => self.mappers.len() > 1,
+            FrameState::Ksm => true,
+            _ => false,
+        }
+    }
+
     /// Ends the frame's life with its user.
     fn retire(&mut self) {
-        debug_assert!(self.references == 0 && self.mappers.is_empty());
+        debug_assert!(self.references == 0 && self.pins == 0 && self.mappers.is_empty());
         let poisoned = self.poisoned;
         *self = Self::new(if poisoned {
             FrameState::Isolated

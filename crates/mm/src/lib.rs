@@ -45,7 +45,7 @@
 //!
 //! # What is not here
 //!
-//! Huge pages, khugepaged, hugetlb, compaction, swap, pinned pages, `mremap`, `mlock`,
+//! Huge pages, khugepaged, hugetlb, compaction, swap, `mremap`, `mlock`,
 //! merging of areas, per-CPU lists of free frames.
 
 #![cfg_attr(not(any(test, feature = "sim")), no_std)]
@@ -73,6 +73,7 @@ mod machine;
 mod map;
 mod memory;
 mod migrate;
+mod pin;
 mod reclaim;
 mod rmap;
 #[cfg(any(test, feature = "sim"))]
@@ -97,4 +98,5 @@ pub use frame::{FrameState, KernelFrame, UserFrame};
 pub use ksm::KsmStatistics;
 pub use machine::{Allocation, Machine, Poisoned, StoreError};
 pub use memory::{AddressSpace, Memory, SpaceId};
+pub use pin::PinnedFrame;
 pub use vma::{OnFork, Sharing};

@@ -86,6 +86,7 @@ impl World {
                     may_be_lost: false,
                     told: false,
                     freed: false,
+                    pin: None,
                     on_fork: OnFork::Inherit,
                 };
                 self.processes[process].pages.insert(page, model);
@@ -253,7 +254,7 @@ impl World {
         match self.memory.fork(&self.processes[process].space) {
             Ok(space) => {
                 let inherit = |(page, model): (&VirtualPage, &PageModel)| {
-                    let mut model = model.clone();
+                    let mut model = model.unpinned();
                     if model.on_fork == OnFork::Wipe {
                         model.forget();
                     }
@@ -273,6 +274,7 @@ impl World {
                 Ok(())
             }
             Err(Errno::ENOMEM) => self.out_of_memory(),
+            Err(Errno::EHWPOISON) if self.may_lose_pinned(process) => Ok(()),
             Err(error) => Err(format!("fork: {error:?}")),
         }
     }

@@ -70,6 +70,7 @@ impl World {
             Err(Errno::EHWPOISON) => Ok(()),
             // Nobody else is in the middle of anything, so nothing is in the way.
             Ok(report) if report.action == Action::Recovered && report.signal.is_none() => Ok(()),
+            Ok(report) if report.signal.is_none() && self.is_pinned(pfn) => Ok(()),
             other => Err(format!("{pfn:?} was scrubbed: {other:?}")),
         }
     }
@@ -108,18 +109,17 @@ impl World {
     pub(super) fn inject_failure(&mut self, process: usize, page: VirtualPage, c: u32) -> Checked {
         let pages = (page.0..page.0 + 1 + u64::from(c % 3)).map(VirtualPage);
         let mut refused = pages.clone().any(|page| self.may_fault(process, page));
-        let mut shown = Vec::new();
+        let mut frames = Vec::new();
         for page in pages.clone() {
-            // If a page of a file is mapped twice, the second mapping fails with the first.
-            let model = self.processes[process].pages.get(&page);
-            let file_page = model.and_then(|model| model.file_page());
-            refused |= file_page.is_some() && shown.contains(&file_page);
-            shown.push(file_page);
             let owner = &mut self.processes[process];
             let _ = self
                 .memory
                 .fault(&owner.space, page.address(), Access::Load);
-            if let Some(pfn) = self.frame_of(&self.processes[process].space, page) {
+            // If the range has a frame twice, the second page fails with the first.
+            let frame = self.frame_of(&self.processes[process].space, page);
+            refused |= frame.is_none() || frames.contains(&frame);
+            frames.push(frame);
+            if let Some(pfn) = frame {
                 self.may_lose(pfn);
             }
             // It may be faulted in only by the call itself.
@@ -167,6 +167,7 @@ impl World {
         {
             // A frame could not be read: its loss was announced when it was poisoned.
             Err(Errno::EHWPOISON) => Ok(()),
+            Err(Errno::EBUSY) if !self.pins.is_empty() => Ok(()),
             got => self.range_result(got, refused),
         }
     }
@@ -190,6 +191,7 @@ impl World {
             Ok(()) => Err(format!("{pfn:?} is still in use after soft offline")),
             Err(Errno::ENOMEM) => self.out_of_memory(),
             Err(Errno::EHWPOISON) if self.memory.is_poisoned(pfn) => Ok(()),
+            Err(Errno::EBUSY) if self.is_pinned(pfn) => Ok(()),
             Err(error) => Err(format!("soft offline: {error:?}")),
         }
     }

@@ -207,6 +207,7 @@ impl World {
                 model
                     .dirty
                     .retain(|index| model.may_be_lost.contains(index));
+                self.dirty_pinned();
                 Ok(())
             }
             Ok(()) => Ok(()),

@@ -60,6 +60,8 @@ pub(super) struct PageModel {
     pub(super) told: bool,
     /// The private contents were given up: they may have become zeros.
     pub(super) freed: bool,
+    /// Somebody pinned the page: which number they got.
+    pub(super) pin: Option<u32>,
     pub(super) on_fork: OnFork,
 }
 
@@ -177,6 +179,7 @@ impl PageModel {
     pub(super) fn forget(&mut self) {
         self.own = None;
         self.freed = false;
+        self.pin = None;
         self.may_be_lost = false;
         self.told = false;
     }

@@ -41,6 +41,12 @@ kinds! {
     OnFork 2,
     /// `madvise(MADV_POPULATE_*)`.
     Populate 2,
+    /// `get_user_pages`.
+    Pin 3,
+    /// Gives a pin back.
+    Unpin 2,
+    /// A load or store by a pin.
+    PinnedAccess 4,
     /// `fork`.
     Fork 3,
     /// `exit`.

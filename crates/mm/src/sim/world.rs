@@ -7,6 +7,7 @@ use std::vec::Vec;
 
 use super::machine::FIRST_FRAME;
 use super::model::{FileModel, Process};
+use super::pins::Pin;
 use super::{CPUS, Kind, SimMachine, Step, try_access};
 use crate::{
     Access, Advice, FileKind, FrameState, Memory, OnFork, Outcome, PAGE_SIZE, Pfn, Sharing,
@@ -83,6 +84,8 @@ pub struct World {
     pub(super) memory: Memory<SimMachine<INDEX_BITS>>,
     pub(super) processes: Vec<Process>,
     pub(super) files: Vec<FileModel>,
+    pub(super) pins: Vec<Pin>,
+    pub(super) next_ticket: u32,
     /// Something was refused in this step.
     pub(super) refused: bool,
     pub(super) counts: Counts,
@@ -135,6 +138,8 @@ impl World {
             memory,
             processes,
             files,
+            pins: Vec::new(),
+            next_ticket: 0,
             refused: false,
             counts: Counts::default(),
         }
@@ -183,6 +188,9 @@ impl World {
                 self.advise(process, page, c, Advice::Fork(on_fork))?;
             }
             Kind::Populate => self.populate(process, page, c, d)?,
+            Kind::Pin => self.pin(process, page, c)?,
+            Kind::Unpin => self.unpin(a),
+            Kind::PinnedAccess => self.pinned_access(a, c, d)?,
             Kind::Fork => self.fork(process)?,
             Kind::Exit => self.exit(process),
             Kind::EarlyKill => self.early_kill(process, b & 1 == 0),
@@ -214,6 +222,7 @@ impl World {
             }
         }
         self.check_victims()?;
+        self.check_pins()?;
         self.memory
             .check()
             .map_err(|violation| format!("{violation:?}"))
@@ -239,6 +248,7 @@ impl World {
         }
         self.check()?;
         self.counts.healed = self.memory.ksm_statistics().pages_healed;
+        (0..self.pins.len()).for_each(|_| self.unpin(0));
         let memory = &self.memory;
         self.processes
             .drain(..)
@@ -307,14 +317,24 @@ impl World {
     }
 
     fn store(&mut self, process: usize, page: VirtualPage, c: u32, d: u32) -> Checked {
-        let (offset, mut length) = span(c, d);
+        let (offset, length) = span(c, d);
+        let bytes = [(c >> 3) as u8; PAGE_SIZE];
+        self.store_bytes(process, page, d as usize % CPUS, offset, &bytes[..length])
+    }
+
+    /// Stores those of `bytes` that belong to the page.
+    pub(super) fn store_bytes(
+        &mut self,
+        process: usize,
+        page: VirtualPage,
+        cpu: usize,
+        offset: usize,
+        mut bytes: &[u8],
+    ) -> Checked {
         if let Some(model) = self.processes[process].pages.get(&page) {
             let end = model.storable(&self.files);
-            length = length.min(end.saturating_sub(offset));
+            bytes = &bytes[..bytes.len().min(end.saturating_sub(offset))];
         }
-        let bytes = [(c >> 3) as u8; PAGE_SIZE];
-        let bytes = &bytes[..length];
-        let cpu = d as usize % CPUS;
         self.may_dirty(process, page);
         let mut before = [0; PAGE_SIZE];
         let ended = self.access(process, page, cpu, Access::Store, |machine, pfn| {
@@ -330,8 +350,8 @@ impl World {
                     "process {process} {page:?}: stored to another page"
                 ));
             }
-            model.bytes_mut(&mut self.files)[offset..offset + length].copy_from_slice(bytes);
-            if length == PAGE_SIZE {
+            model.bytes_mut(&mut self.files)[offset..offset + bytes.len()].copy_from_slice(bytes);
+            if bytes.len() == PAGE_SIZE {
                 self.all_was_reached(process, page);
             }
         }
@@ -339,7 +359,7 @@ impl World {
     }
 
     /// A process read or wrote all of a page, so that none of its memory has failed.
-    pub(super) fn all_was_reached(&mut self, process: usize, page: VirtualPage) {
+    fn all_was_reached(&mut self, process: usize, page: VirtualPage) {
         let Some(model) = self.processes[process].pages.get_mut(&page) else {
             return;
         };
