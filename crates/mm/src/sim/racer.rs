@@ -257,7 +257,12 @@ impl<'t> Racer<'t> {
             ..*self
         };
         let ran = child.live(number);
-        let stored = child.pages.split_off(2 * EACH);
+        let mut stored = child.pages.split_off(2 * EACH);
+        for (number, model) in (2 * EACH..).zip(&mut stored) {
+            // The child may be told of an error before the page is unmapped from everyone.
+            let entry = memory.entry(self.space, page(number).address());
+            model.lost &= self.pages[number].lost || !matches!(entry, Entry::Page(..));
+        }
         memory.destroy(space);
         // What the child wrote to shared pages is there.
         self.pages.splice(2 * EACH.., stored);
