@@ -5,7 +5,8 @@ use std::cell::Cell;
 use std::fmt;
 use std::ptr;
 use std::sync::{Arc, Condvar, Mutex};
-use std::thread::{Thread, current as this, park as sleep};
+use std::thread::{Thread, current as this, park as sleep, park_timeout as sleep_for};
+use std::time::Duration;
 
 use super::cpu;
 use crate::arch::{FpRegisters, Registers};
@@ -38,6 +39,12 @@ pub fn current() -> Waker {
 /// return without.
 pub fn park() {
     sleep();
+}
+
+/// As [`park`], but only until `deadline`, in nanoseconds since boot.
+pub fn park_until(deadline: u64) {
+    let left = deadline.saturating_sub(super::time::now());
+    sleep_for(Duration::from_nanos(left));
 }
 
 thread_local! {
