@@ -27,6 +27,13 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FileId(pub(crate) u32);
 
+impl FileId {
+    /// The number.
+    pub fn number(self) -> u32 {
+        self.0
+    }
+}
+
 /// Where a file lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileKind {

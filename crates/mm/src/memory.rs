@@ -13,7 +13,7 @@ use crate::machine::Permit;
 use crate::map::OrderedMap;
 use crate::rmap::Mapper;
 use crate::table::{PageTable, pages_end};
-use crate::vma::Vmas;
+use crate::vma::{Sharing, Vmas};
 use crate::{Entry, Errno, File, FileId, FrameState, Machine, Pfn, UserFrame, VirtualAddress};
 
 /// The name of an address space. It is never used again.
@@ -176,6 +176,19 @@ impl<M: Machine> Memory<M> {
             .lock()
             .table
             .get(&self.machine, address.page())
+    }
+
+    /// The file and the page of it that an address shows, if stores to it reach the file: what
+    /// other spaces know the same memory by.
+    pub fn shared_page(
+        &self,
+        space: &AddressSpace,
+        address: VirtualAddress,
+    ) -> Option<(FileId, u32)> {
+        let inner = space.0.inner.lock();
+        let vma = inner.vmas.find(address.page())?;
+        let (file, index) = vma.file_page(address.page())?;
+        (vma.sharing == Sharing::Shared).then(|| (file.id(), index))
     }
 
     /// How many areas the space has.
