@@ -116,7 +116,11 @@ fn image(
         match program_header.p_type {
             abi::PT_LOAD if program_header.p_memsz != 0 => {
                 let segment = segment(&program_header)?;
-                if image.segments.last().is_some_and(|last| last.end() > segment.address) {
+                if image
+                    .segments
+                    .last()
+                    .is_some_and(|last| last.end() > segment.address)
+                {
                     return None;
                 }
                 if program_header.p_align.is_power_of_two() {
@@ -232,7 +236,11 @@ pub(in crate::task) mod tests {
             &[(1, 5, u64::MAX - 4095, 0x40_0000, 4096, 4096)],
         ];
         for loads in wrong {
-            assert_eq!(parse_bytes(&file(2, 0, loads)), Err(Errno::ENOEXEC), "{loads:x?}");
+            assert_eq!(
+                parse_bytes(&file(2, 0, loads)),
+                Err(Errno::ENOEXEC),
+                "{loads:x?}"
+            );
         }
         let good = file(2, 0, &[TEXT]);
         assert!(parse_bytes(&good).is_ok());

@@ -43,7 +43,15 @@ mod tests {
     fn what_is_no_script() {
         let mut long = b"#!/".to_vec();
         long.resize(LINE_LIMIT, b'x');
-        for start in [&b""[..], b"#", b"#!", b"#! \n", b"\x7fELF", b"#!a\0b\n", &long] {
+        for start in [
+            &b""[..],
+            b"#",
+            b"#!",
+            b"#! \n",
+            b"\x7fELF",
+            b"#!a\0b\n",
+            &long,
+        ] {
             assert_eq!(parse(start), None);
         }
     }

@@ -197,11 +197,15 @@ mod tests {
         .unwrap();
         assert_eq!((stack.pointer % 16, stack.word(0)), (0, 3));
         assert_eq!(stack.pointer + stack.bytes.len() as u64, TOP);
-        let argv: Vec<_> = (1..4).map(|index| stack.string(stack.word(index))).collect();
+        let argv: Vec<_> = (1..4)
+            .map(|index| stack.string(stack.word(index)))
+            .collect();
         assert_eq!(argv, [&b"sh"[..], b"", b"-c"]);
         assert_eq!((stack.word(4), stack.word(7)), (0, 0));
         assert_eq!(stack.string(stack.word(6)), b"PATH=/bin");
-        let auxiliary: Vec<_> = (0..5).map(|pair| (stack.word(8 + 2 * pair), stack.word(9 + 2 * pair))).collect();
+        let auxiliary: Vec<_> = (0..5)
+            .map(|pair| (stack.word(8 + 2 * pair), stack.word(9 + 2 * pair)))
+            .collect();
         assert_eq!(auxiliary[0], (6, 4096));
         assert_eq!(auxiliary[4], (0, 0));
         let [random, platform, path] = [1, 2, 3].map(|entry| auxiliary[entry]);
@@ -216,7 +220,9 @@ mod tests {
     #[test]
     fn a_script_gets_its_interpreter_first() {
         let mut arguments = strings(&["script", "x"]);
-        arguments.replace_first(1, &[b"/bin/sh", b"-e", b"/tmp/script"]).unwrap();
+        arguments
+            .replace_first(1, &[b"/bin/sh", b"-e", b"/tmp/script"])
+            .unwrap();
         assert_eq!(arguments, strings(&["/bin/sh", "-e", "/tmp/script", "x"]));
         assert_eq!(strings(&[]).iter().count(), 0);
     }

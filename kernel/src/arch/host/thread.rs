@@ -64,7 +64,7 @@ pub fn set_signal(pending: bool) {
 }
 
 /// Wakes a thread of a process that may sleep.
-pub fn wake(thread: &std::sync::Arc<task::Thread>) {
+pub fn wake(thread: &Arc<task::Thread>) {
     let sleeper = thread.state.sleeper.lock().expect("no test panicked here");
     if let Some(sleeper) = &*sleeper {
         sleeper.unpark();

@@ -11,11 +11,13 @@ use crate::task::AlternateStack;
 use crate::task::signal::{INFO_SIZE, Info, SignalSet};
 
 /// The size of `struct rt_sigframe` in bytes.
-pub const FRAME_SIZE: usize = RECORDS + RECORDS_SIZE;
+pub(super) const FRAME_SIZE: usize = RECORDS + RECORDS_SIZE;
 /// The size with the frame record, in bytes: a multiple of 16.
-pub const TOTAL_SIZE: usize = FRAME_SIZE + 16;
+pub(super) const TOTAL_SIZE: usize = FRAME_SIZE + 16;
 
 const FLAGS: usize = INFO_SIZE;
+/// Where `ucontext_t` is.
+pub(super) const CONTEXT_OFFSET: usize = INFO_SIZE;
 const STACK: usize = FLAGS + 16;
 const MASK: usize = STACK + 24;
 /// 128 bytes are kept for the mask, and what follows is aligned to 16.
@@ -33,7 +35,11 @@ const ESR_SIZE: usize = 16;
 const HEAD: usize = 8;
 
 /// How much of a frame has contents.
-pub const WRITTEN_SIZE: usize = RECORDS + FPSIMD_SIZE + ESR_SIZE + HEAD;
+pub(super) const WRITTEN_SIZE: usize = RECORDS + FPSIMD_SIZE + ESR_SIZE + HEAD;
+
+/// The code that a handler returns to: `mov x8, #139` (`rt_sigreturn`) and `svc #0`. Unwinders know
+/// it by these instructions. Arm ARM DDI 0487, C6.2 (MOV (wide immediate), SVC).
+pub const TRAMPOLINE: [u8; 8] = [0x68, 0x11, 0x80, 0xd2, 0x01, 0x00, 0x00, 0xd4];
 
 /// The fault behind a signal: what `esr_context` and `fault_address` show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +52,7 @@ pub struct Fault {
 
 /// The interrupted program.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Saved {
+pub(super) struct Saved {
     /// Its registers.
     pub registers: Registers,
     /// Its SIMD registers, unless a handler took the record away.
@@ -58,7 +64,7 @@ pub struct Saved {
 }
 
 /// A frame as it is written to user memory, up to the last byte with contents.
-pub type Bytes = [u8; WRITTEN_SIZE];
+pub(super) type Bytes = [u8; WRITTEN_SIZE];
 
 /// Writes pieces one after the other.
 struct Writer<'a>(&'a mut Bytes);
@@ -91,12 +97,21 @@ pub fn stack_bytes(stack: &AlternateStack, flags: u32) -> [u8; 24] {
 
 /// The flags of a stack that is not in use.
 pub fn stack_flags(stack: &AlternateStack) -> u32 {
-    let state = if stack.length == 0 { linux::SS_DISABLE } else { 0 };
-    state | if stack.disarm { linux::SS_AUTODISARM } else { 0 }
+    let state = if stack.length == 0 {
+        linux::SS_DISABLE
+    } else {
+        0
+    };
+    state
+        | if stack.disarm {
+            linux::SS_AUTODISARM
+        } else {
+            0
+        }
 }
 
 /// The frame for one signal.
-pub fn build(info: &Info, saved: &Saved, fault: Option<Fault>) -> Bytes {
+pub(super) fn build(info: &Info, saved: &Saved, fault: Option<Fault>) -> Bytes {
     let mut bytes = [0; WRITTEN_SIZE];
     let mut writer = Writer(&mut bytes);
     writer.put(0, &info.to_bytes());
@@ -152,7 +167,9 @@ fn half(bytes: &[u8], at: usize) -> u32 {
 /// # Errors
 ///
 /// Those of `read`.
-pub fn parse<E>(read: impl FnMut(usize, &mut [u8]) -> Result<(), E>) -> Result<Option<Saved>, E> {
+pub(super) fn parse<E>(
+    read: impl FnMut(usize, &mut [u8]) -> Result<(), E>,
+) -> Result<Option<Saved>, E> {
     let mut reader = Reader(read);
     const LENGTH: usize = RECORDS - STACK;
     let head: [u8; LENGTH] = reader.bytes(STACK)?;
@@ -167,7 +184,11 @@ pub fn parse<E>(read: impl FnMut(usize, &mut [u8]) -> Result<(), E>) -> Result<O
     let flags = half(&head, 8);
     let stack = AlternateStack {
         base: at(STACK),
-        length: if flags & linux::SS_DISABLE == 0 { at(STACK + 16) } else { 0 },
+        length: if flags & linux::SS_DISABLE == 0 {
+            at(STACK + 16)
+        } else {
+            0
+        },
         disarm: flags & linux::SS_AUTODISARM != 0,
     };
     let mask = SignalSet(at(MASK)).without(SignalSet::ABSOLUTE);
@@ -218,7 +239,7 @@ fn records<E, R: FnMut(usize, &mut [u8]) -> Result<(), E>>(
 
 /// Where a frame goes: below the stack pointer of the program, or on its stack for handlers.
 /// Returns the new stack pointer.
-pub fn place(sp: u64, stack: &AlternateStack, wants_stack: bool) -> u64 {
+pub(super) fn place(sp: u64, stack: &AlternateStack, wants_stack: bool) -> u64 {
     let on_it = stack.contains(sp);
     let top = if wants_stack && stack.length != 0 && !on_it {
         stack.base.wrapping_add(stack.length)
@@ -290,8 +311,17 @@ mod tests {
     #[test]
     fn what_goes_in_comes_out() {
         let info = Info::fault(Signal::SIGSEGV, 1, 0x1234);
-        for fault in [None, Some(Fault { address: 0x1234, syndrome: 0x9200_0010 })] {
-            assert_eq!(parse_bytes(&whole(build(&info, &saved(), fault))), Some(saved()));
+        for fault in [
+            None,
+            Some(Fault {
+                address: 0x1234,
+                syndrome: 0x9200_0010,
+            }),
+        ] {
+            assert_eq!(
+                parse_bytes(&whole(build(&info, &saved(), fault))),
+                Some(saved())
+            );
         }
     }
 
@@ -299,8 +329,15 @@ mod tests {
     #[test]
     fn the_layout_is_linux_s() {
         assert_eq!((FRAME_SIZE, TOTAL_SIZE % 16), (4688, 0));
-        let fault = Fault { address: 0x1234, syndrome: 0x9200_0010 };
-        let bytes = build(&Info::fault(Signal::SIGSEGV, 1, 0x1234), &saved(), Some(fault));
+        let fault = Fault {
+            address: 0x1234,
+            syndrome: 0x9200_0010,
+        };
+        let bytes = build(
+            &Info::fault(Signal::SIGSEGV, 1, 0x1234),
+            &saved(),
+            Some(fault),
+        );
         assert_eq!(word(&bytes, 128 + 176), 0x1234);
         assert_eq!(word(&bytes, 128 + 176 + 8), 100);
         assert_eq!(word(&bytes, 128 + 176 + 264), 0x40_0000);
@@ -314,13 +351,21 @@ mod tests {
         let mut hostile = saved();
         hostile.registers.pstate = 0x8000_03c5;
         let bytes = build(&Info::kernel(Signal::SIGUSR1), &hostile, None);
-        assert_eq!(parse_bytes(&whole(bytes)).unwrap().registers.pstate, 0x8000_0000);
+        assert_eq!(
+            parse_bytes(&whole(bytes)).unwrap().registers.pstate,
+            0x8000_0000
+        );
     }
 
     #[test]
     fn unsound_records_are_refused() {
         let good = whole(build(&Info::kernel(Signal::SIGUSR1), &saved(), None));
-        for (magic, size) in [(0x4650_8001u32, 527u32), (0x1234, 16), (0x4553_5201, 0), (0, 16)] {
+        for (magic, size) in [
+            (0x4650_8001u32, 527u32),
+            (0x1234, 16),
+            (0x4553_5201, 0),
+            (0, 16),
+        ] {
             let mut bad = good.clone();
             bad[RECORDS..RECORDS + 4].copy_from_slice(&magic.to_le_bytes());
             bad[RECORDS + 4..RECORDS + 8].copy_from_slice(&size.to_le_bytes());
