@@ -16,6 +16,21 @@ impl Errno {
     }
 }
 
+impl Errno {
+    /// A signal ended the wait: the call starts again, unless a handler runs that does not want
+    /// that (`SA_RESTART`). User space never sees it.
+    pub const RESTART: Self = Self(512);
+    /// The call starts again if no handler runs; otherwise it is `EINTR`. Never seen either.
+    pub const RESTART_UNLESS_HANDLED: Self = Self(514);
+    /// The same, for a wait up to a point in time that is remembered (`restart_syscall`).
+    pub const RESTART_WAIT: Self = Self(516);
+
+    /// Whether it is one of those that user space never sees.
+    pub const fn is_restart(self) -> bool {
+        self.0 >= 512
+    }
+}
+
 impl From<mm::Errno> for Errno {
     fn from(error: mm::Errno) -> Self {
         Self(error.number() as u16)

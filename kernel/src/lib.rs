@@ -9,6 +9,7 @@
 //! | `memory` | what `mm` needs from this machine, kernel memory, and where the bytes of a system call come from and go to |
 //! | `fs` | files: names, what is behind them, what is open |
 //! | `task` | processes, threads, signals, the scheduler |
+//! | `random` | random bytes |
 //! | `error` | Linux's error numbers |
 //!
 //! Policy about user memory is in the crate `mm`; this crate has none of its own.
@@ -21,5 +22,6 @@ pub mod arch;
 pub mod error;
 pub mod fs;
 pub mod memory;
+pub mod random;
 pub mod sync;
 pub mod task;

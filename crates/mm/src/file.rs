@@ -5,22 +5,34 @@
 //! Nobody gets that older version in its place: reads and faults fail until the whole page is
 //! written again.
 
+mod pages;
+mod truncate;
+
+pub use self::pages::{Halt, Halted};
+
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use spin::{Mutex, MutexGuard};
+use crate::lock::{Mutex, MutexGuard};
 
 use crate::fault::{Need, Stop};
 use crate::map::OrderedMap;
 use crate::memory::Inner;
 use crate::{
-    BusCode, Errno, FrameState, Machine, Memory, Outcome, PAGE_SIZE, Pfn, Sigbus, StoreError,
-    UserFrame, VirtualAddress,
+    BusCode, Errno, FrameState, Machine, Memory, Outcome, PAGE_SIZE, Pfn, Sigbus, SpaceId,
+    StoreError, UserFrame, VirtualAddress,
 };
 
 /// The name of a file. It is never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FileId(pub(crate) u32);
+
+impl FileId {
+    /// The number.
+    pub fn number(self) -> u32 {
+        self.0
+    }
+}
 
 /// Where a file lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +51,8 @@ pub struct File {
     /// Handles and areas. The last one takes the cache with it.
     users: AtomicU32,
     cache: Mutex<Cache>,
+    /// The address spaces that have mapped it, and perhaps some that no longer do.
+    spaces: Mutex<OrderedMap<SpaceId, ()>>,
 }
 
 #[derive(Debug)]
@@ -46,13 +60,16 @@ struct Cache {
     /// In bytes.
     size: u64,
     slots: OrderedMap<u32, Slot>,
+    /// How many pages were asked of the store.
+    fills: u64,
     /// An error to report at the next sync.
     error: Option<Errno>,
 }
 
 #[derive(Debug)]
 enum Slot {
-    Filling,
+    /// On its way in. The number tells this attempt from one that a truncation ended.
+    Filling(u64),
     Filled(UserFrame),
     Lost,
 }
@@ -96,9 +113,27 @@ impl File {
         let cache = self.cache.lock();
         let filled = cache.slots.iter().filter_map(|(index, slot)| match slot {
             Slot::Filled(frame) => Some((index, frame.pfn())),
-            Slot::Filling | Slot::Lost => None,
+            Slot::Filling(_) | Slot::Lost => None,
         });
         filled.collect()
+    }
+
+    /// Takes a page out of the cache if, while nobody can find it there, `condition` holds.
+    pub(crate) fn evict_if(
+        &self,
+        index: u32,
+        pfn: Pfn,
+        condition: impl FnOnce() -> bool,
+    ) -> Option<UserFrame> {
+        let mut cache = self.cache.lock();
+        let slot = cache.slots.get(index)?;
+        if !matches!(slot, Slot::Filled(frame) if frame.pfn() == pfn) || !condition() {
+            return None;
+        }
+        match cache.slots.remove(index)? {
+            Slot::Filled(frame) => Some(frame),
+            Slot::Filling(_) | Slot::Lost => None,
+        }
     }
 
     /// Takes a failed page out of the cache, and remembers if that lost something.
@@ -117,7 +152,7 @@ impl File {
         };
         match old {
             Slot::Filled(frame) => Some(frame),
-            Slot::Filling | Slot::Lost => None,
+            Slot::Filling(_) | Slot::Lost => None,
         }
     }
 }
@@ -175,6 +210,7 @@ impl<M: Machine> Memory<M> {
         let cache = Cache {
             size,
             slots: OrderedMap::new(),
+            fills: 0,
             error: None,
         };
         let file = Arc::new(File {
@@ -182,6 +218,7 @@ impl<M: Machine> Memory<M> {
             kind,
             users: AtomicU32::new(1),
             cache: Mutex::new(cache),
+            spaces: Mutex::new(OrderedMap::new()),
         });
         self.files.lock().insert(permit, id, Arc::clone(&file))?;
         Ok(file)
@@ -222,7 +259,7 @@ impl<M: Machine> Memory<M> {
         }
         match cache.slots.get(index) {
             Some(Slot::Filled(frame)) => Ok(self.frames.get(frame.pfn())),
-            Some(Slot::Filling) => Err(Stop::Outcome(Outcome::Retry)),
+            Some(Slot::Filling(_)) => Err(Stop::Outcome(Outcome::Retry)),
             Some(Slot::Lost) => bus(BusCode::ActionRequired, crate::PAGE_SHIFT as u8),
             None => Err(Stop::Need(Need::Fetch(Arc::clone(file), index))),
         }
@@ -235,29 +272,38 @@ impl<M: Machine> Memory<M> {
     /// `ENOMEM`; `EIO` if the store failed; `EBUSY` if another CPU is at it.
     pub(crate) fn fetch(&self, file: &Arc<File>, index: u32) -> Result<(), Errno> {
         let permit = self.permit();
-        {
+        let fill = {
             let mut cache = file.cache.lock();
+            let fill = cache.fills;
             match cache.slots.get(index) {
-                None => cache.slots.insert(permit, index, Slot::Filling)?,
-                Some(Slot::Filling) => return Err(Errno::EBUSY),
+                None => cache.slots.insert(permit, index, Slot::Filling(fill))?,
+                Some(Slot::Filling(_)) => return Err(Errno::EBUSY),
                 Some(_) => return Ok(()),
             }
-        }
+            cache.fills += 1;
+            fill
+        };
         let filled = self.filled_frame(file, index);
         let mut cache = file.cache.lock();
-        let error = match filled {
+        let slot = cache.slots.get_mut(index);
+        let slot = slot.filter(|slot| matches!(slot, Slot::Filling(of) if *of == fill));
+        let error = match (filled, slot) {
             // An error of the frame that is found from here on finds it in its slot.
-            Ok(frame) if !self.frames.lock(&frame).poisoned => {
-                if let Some(slot) = cache.slots.get_mut(index) {
-                    *slot = Slot::Filled(frame);
-                }
+            (Ok(frame), Some(slot)) if !self.frames.lock(&frame).poisoned => {
+                *slot = Slot::Filled(frame);
                 return Ok(());
             }
-            Ok(frame) => {
+            (Err(error), None) => return Err(error),
+            (Ok(frame), None) => {
+                // The page was truncated meanwhile, and what the store had is not in it.
+                self.frames.put(frame);
+                return Err(Errno::EBUSY);
+            }
+            (Ok(frame), Some(_)) => {
                 self.frames.put(frame);
                 Errno::EBUSY
             }
-            Err(error) => error,
+            (Err(error), Some(_)) => error,
         };
         cache.slots.remove(index);
         Err(error)
@@ -284,159 +330,15 @@ impl<M: Machine> Memory<M> {
         Ok(frame)
     }
 
-    /// Reads from a file at a byte position, and returns how many bytes. A clean page whose
-    /// memory failed is read from the store again.
-    ///
-    /// # Errors
-    ///
-    /// `EIO` if the first byte is lost or its store failed, `ENOMEM`, `EBUSY` if another CPU is
-    /// bringing the page in: repeat it. If some bytes could be read, there is no error but a
-    /// short count.
-    pub fn read_file(
-        &self,
-        file: &Arc<File>,
-        position: u64,
-        into: &mut [u8],
-    ) -> Result<usize, Errno> {
-        let left = file.size().saturating_sub(position);
-        let length = into.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-        let mut done = 0;
-        while done < length {
-            let piece = piece(position + done as u64, length - done)?;
-            match self.read_piece(file, &piece, &mut into[done..done + piece.length]) {
-                Ok(()) => done += piece.length,
-                Err((more, error)) if done + more == 0 => return Err(error),
-                Err((more, _)) => return Ok(done + more),
-            }
-        }
-        Ok(done)
-    }
-
-    /// Reads part of a page, or says how much of it was read before the error.
-    fn read_piece(
-        &self,
-        file: &Arc<File>,
-        piece: &Piece,
-        into: &mut [u8],
-    ) -> Result<(), (usize, Errno)> {
-        let mut done = 0;
-        loop {
-            let frame = self
-                .cached_or_fetch(file, piece.index)
-                .map_err(|error| (done, error))?;
-            let read = self
-                .machine
-                .read(&frame, piece.offset + done, &mut into[done..]);
-            self.frames.put(frame);
-            match read {
-                Ok(()) => return Ok(()),
-                Err(poisoned) => {
-                    done += poisoned.done;
-                    self.isolate_consumed(poisoned.pfn);
-                }
-            }
-        }
-    }
-
     fn cached_or_fetch(&self, file: &Arc<File>, index: u32) -> Result<UserFrame, Errno> {
         loop {
             match self.cached(file, index) {
                 Ok(frame) => return Ok(frame),
-                Err(Stop::Need(_)) => self.fetch(file, index)?,
+                Err(Stop::Need(_)) => self.with_reclaim(|| self.fetch(file, index))?,
                 Err(Stop::Outcome(Outcome::Retry)) => return Err(Errno::EBUSY),
                 Err(Stop::Outcome(_)) => return Err(Errno::EIO),
             }
         }
-    }
-
-    /// Writes to a file at a byte position, growing it, and returns how many bytes. A page that
-    /// was lost comes back when all of it is written. The caller keeps writers and syncs of one
-    /// file apart, as an inode's lock does.
-    ///
-    /// # Errors
-    ///
-    /// As for [`read_file`](Self::read_file), and `EOVERFLOW` beyond the greatest size.
-    pub fn write_file(
-        &self,
-        file: &Arc<File>,
-        position: u64,
-        bytes: &[u8],
-    ) -> Result<usize, Errno> {
-        let mut done = 0;
-        while done < bytes.len() {
-            let at = position.checked_add(done as u64).ok_or(Errno::EOVERFLOW)?;
-            let written = piece(at, bytes.len() - done).and_then(|piece| {
-                self.write_piece(file, &piece, &bytes[done..done + piece.length])?;
-                Ok(piece.length)
-            });
-            match written {
-                Ok(length) => done += length,
-                Err(error) if done == 0 => return Err(error),
-                Err(_) => return Ok(done),
-            }
-        }
-        Ok(done)
-    }
-
-    fn write_piece(&self, file: &Arc<File>, piece: &Piece, bytes: &[u8]) -> Result<(), Errno> {
-        let end =
-            (u64::from(piece.index) << crate::PAGE_SHIFT) + (piece.offset + piece.length) as u64;
-        let before = file.size();
-        if piece.length == PAGE_SIZE && self.rewrite_lost(file, piece.index, bytes)? {
-            return Ok(());
-        }
-        if end > before {
-            file.cache.lock().size = end;
-        }
-        if let Err(error) = self.write_cached(file, piece, bytes) {
-            file.cache.lock().size = before;
-            return Err(error);
-        }
-        Ok(())
-    }
-
-    fn write_cached(&self, file: &Arc<File>, piece: &Piece, bytes: &[u8]) -> Result<(), Errno> {
-        loop {
-            let page = self.cached_or_fetch(file, piece.index)?;
-            let poisoned = {
-                let mut frame = self.frames.lock(&page);
-                // Dirty first: from the first byte on, what the store has is not what was
-                // written. A frame that failed before that counted as clean, and is left alone.
-                frame.dirty |= !frame.poisoned;
-                frame.poisoned
-            };
-            if !poisoned {
-                self.machine.write(&page, piece.offset, bytes);
-                self.frames.put(page);
-                return Ok(());
-            }
-            self.frames.put(page);
-            core::hint::spin_loop();
-        }
-    }
-
-    /// Brings a lost page back with contents that replace all of it. Until they are complete it
-    /// stays lost. Returns whether it was.
-    fn rewrite_lost(&self, file: &File, index: u32, bytes: &[u8]) -> Result<bool, Errno> {
-        if !matches!(file.cache.lock().slots.get(index), Some(Slot::Lost)) {
-            return Ok(false);
-        }
-        let state = FrameState::File {
-            file: file.id,
-            index,
-        };
-        let frame = self.frames.allocate_user(&self.machine, state)?;
-        self.frames.lock(&frame).dirty = true;
-        self.machine.write(&frame, 0, bytes);
-        let mut cache = file.cache.lock();
-        if !self.frames.lock(&frame).poisoned
-            && let Some(slot @ Slot::Lost) = cache.slots.get_mut(index)
-        {
-            *slot = Slot::Filled(frame);
-            return Ok(true);
-        }
-        self.frames.put(frame);
-        Err(Errno::EBUSY)
     }
 
     /// Writes all dirty pages of a file to its store, and reports an error that happened since
@@ -483,11 +385,13 @@ impl<M: Machine> Memory<M> {
             frame.writeback = true;
         }
         self.write_protect(page);
+        self.zero_beyond_end(file, index, page);
         let written = self.machine.store_write(file, index, page);
         {
             let mut frame = self.frames.lock(page);
             frame.writeback = false;
-            frame.dirty |= written.is_err();
+            // Whoever pins it may store to it at any time, without a fault that would tell.
+            frame.dirty |= written.is_err() || frame.store_pins > 0;
         }
         match written {
             Ok(()) => {}

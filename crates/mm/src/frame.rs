@@ -9,11 +9,11 @@
 
 use alloc::vec::Vec;
 use core::ops::Range;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use spin::{Mutex, MutexGuard};
+use crate::lock::{Mutex, MutexGuard};
 
-use crate::buddy::Buddy;
+use crate::buddy::{Buddy, MAX_ORDER};
 use crate::rmap::Mappers;
 use crate::{Allocation, Errno, FileId, Machine, Pfn};
 
@@ -37,6 +37,8 @@ pub enum FrameState {
     },
     /// Private memory that pages share because its contents are equal. Nobody can store to it.
     Ksm,
+    /// Taken out of the allocator by compaction, which gathers a block there.
+    Claimed,
     /// Has an uncorrectable error, and nobody uses it: never handed out again.
     Isolated,
 }
@@ -51,10 +53,19 @@ pub(crate) struct Frame {
     pub(crate) dirty: bool,
     /// Being written to its store; not safe there yet.
     pub(crate) writeback: bool,
-    /// Being moved: it may only be mapped by migration entries.
+    /// Being moved, or leaving: it gains no mapping.
     pub(crate) migrating: bool,
+    /// Private memory that its process gave up (`MADV_FREE`): until someone stores to it, which
+    /// entries do not allow without a fault, it may turn into zeros at any time.
+    pub(crate) lazy_free: bool,
+    /// Used since reclaim last looked at it.
+    pub(crate) touched: bool,
     /// One per mapping, one of the page cache, one per operation that holds it.
     pub(crate) references: u32,
+    /// How many of the references are pins.
+    pub(crate) pins: u32,
+    /// How many of the pins may store to the frame.
+    pub(crate) store_pins: u32,
     pub(crate) mappers: Mappers,
 }
 
@@ -71,7 +82,11 @@ impl Frame {
             dirty: false,
             writeback: false,
             migrating: false,
+            lazy_free: false,
+            touched: false,
             references: 0,
+            pins: 0,
+            store_pins: 0,
             mappers: Mappers::None,
         }
     }
@@ -86,9 +101,18 @@ impl Frame {
         matches!(self.state, FrameState::Anonymous | FrameState::Ksm)
     }
 
+    /// Whether it is private memory that must be copied before one of its processes stores to it.
+    pub(crate) fn is_shared(&self) -> bool {
+        match self.state {
+            FrameState::Anonymous => self.mappers.len() > 1,
+            FrameState::Ksm => true,
+            _ => false,
+        }
+    }
+
     /// Ends the frame's life with its user.
     fn retire(&mut self) {
-        debug_assert!(self.references == 0 && self.mappers.is_empty());
+        debug_assert!(self.references == 0 && self.pins == 0 && self.mappers.is_empty());
         let poisoned = self.poisoned;
         *self = Self::new(if poisoned {
             FrameState::Isolated
@@ -175,6 +199,10 @@ pub(crate) struct Frames {
     first: u64,
     frames: Vec<Mutex<Frame>>,
     buddy: Mutex<Buddy>,
+    /// How often there was no frame left.
+    shortages: AtomicU64,
+    /// Where reclaim looks next.
+    hand: AtomicUsize,
     /// How many frames have an error, isolated or not.
     pub(crate) corrupted: AtomicU64,
 }
@@ -212,6 +240,8 @@ impl Frames {
             first,
             frames,
             buddy: Mutex::new(buddy),
+            shortages: AtomicU64::new(0),
+            hand: AtomicUsize::new(0),
             corrupted: AtomicU64::new(0),
         })
     }
@@ -232,6 +262,22 @@ impl Frames {
         let order = self.buddy.lock().order_of(index)?;
         let start = self.first + (index >> order << order) as u64;
         Some(Pfn(start)..Pfn(start + (1 << order)))
+    }
+
+    /// How many frames the table has.
+    pub(crate) fn count(&self) -> usize {
+        self.frames.len()
+    }
+
+    /// How often an allocation found no frame.
+    pub(crate) fn shortages(&self) -> u64 {
+        self.shortages.load(Ordering::Relaxed)
+    }
+
+    /// The next frame on an endless way around the table.
+    pub(crate) fn next_candidate(&self) -> Pfn {
+        let hand = self.hand.fetch_add(1, Ordering::Relaxed) % self.frames.len();
+        Pfn(self.first + hand as u64)
     }
 
     fn index(&self, pfn: Pfn) -> Option<usize> {
@@ -283,7 +329,10 @@ impl Frames {
             return Err(Errno::ENOMEM);
         }
         loop {
-            let index = self.buddy.lock().allocate(0).ok_or(Errno::ENOMEM)?;
+            let Some(index) = self.buddy.lock().allocate(0) else {
+                self.shortages.fetch_add(1, Ordering::Relaxed);
+                return Err(Errno::ENOMEM);
+            };
             let mut frame = self.frames[index].lock();
             debug_assert_eq!(frame.state, FrameState::Free);
             if frame.poisoned {
@@ -351,6 +400,80 @@ impl Frames {
             frame.state = FrameState::Isolated;
         }
         taken
+    }
+
+    /// Whether a block of `2^order` frames is free, or a greater one.
+    pub(crate) fn has_free_block(&self, order: usize) -> bool {
+        self.buddy.lock().has_block(order)
+    }
+
+    pub(crate) fn free_blocks(&self) -> [usize; MAX_ORDER + 1] {
+        let buddy = self.buddy.lock();
+        core::array::from_fn(|order| buddy.free_blocks(order))
+    }
+
+    /// All whole blocks of `2^order` frames, the highest first.
+    pub(crate) fn blocks(&self, order: usize) -> impl Iterator<Item = Range<Pfn>> + use<> {
+        let first = self.first;
+        let size = 1 << order;
+        let blocks = self.frames.len() as u64 / size;
+        (0..blocks).rev().map(move |block| {
+            let start = first + block * size;
+            Pfn(start)..Pfn(start + size)
+        })
+    }
+
+    /// Claims a frame, if it is in the allocator.
+    pub(crate) fn claim_free(&self, pfn: Pfn) -> bool {
+        let Some(mut frame) = self.find(pfn) else {
+            return false;
+        };
+        let claimed = frame.state == FrameState::Free
+            && self.buddy.lock().take((pfn.0 - self.first) as usize);
+        if claimed {
+            frame.state = FrameState::Claimed;
+        }
+        claimed
+    }
+
+    /// Claims a frame instead of giving the last reference back. Returns `false` if it is not
+    /// the last; the caller keeps it.
+    pub(crate) fn claim_held(&self, reference: &UserFrame) -> bool {
+        let mut frame = self.lock(reference);
+        if frame.references != 1 {
+            return false;
+        }
+        frame.references = 0;
+        *frame = Frame::new(FrameState::Claimed);
+        true
+    }
+
+    /// Gives the frames of a block back that are claimed, but isolates those that were found to
+    /// be poisoned meanwhile. The caller keeps errors away; and says whether all are claimed: if
+    /// they are sound as well, they are free as one block.
+    pub(crate) fn release_claimed(&self, block: Range<Pfn>, all: bool) {
+        let mut sound = all;
+        for pfn in (block.start.0..block.end.0).map(Pfn) {
+            let mut frame = self.lock_known(pfn);
+            if frame.state == FrameState::Claimed && frame.poisoned {
+                frame.state = FrameState::Isolated;
+                sound = false;
+            }
+        }
+        for pfn in (block.start.0..block.end.0).map(Pfn) {
+            let mut frame = self.lock_known(pfn);
+            if frame.state == FrameState::Claimed {
+                frame.state = FrameState::Free;
+                if !sound {
+                    self.buddy.lock().release((pfn.0 - self.first) as usize, 0);
+                }
+            }
+        }
+        if sound {
+            let order = (block.end.0 - block.start.0).trailing_zeros() as usize;
+            let start = (block.start.0 - self.first) as usize;
+            self.buddy.lock().release(start, order);
+        }
     }
 
     /// Makes an isolated, locked frame free again.

@@ -45,8 +45,8 @@
 //!
 //! # What is not here
 //!
-//! Huge pages, khugepaged, hugetlb, compaction, swap, pinned pages, `mremap`, `mlock`,
-//! truncation, eviction of clean pages, merging of areas, per-CPU lists of free frames.
+//! Huge pages, khugepaged, hugetlb, swap, `mremap`, `mlock`,
+//! merging of areas, per-CPU lists of free frames.
 
 #![cfg_attr(not(any(test, feature = "sim")), no_std)]
 #![forbid(unsafe_code)]
@@ -54,11 +54,13 @@
 extern crate alloc;
 
 mod address;
+mod advice;
 mod bitmap;
 mod buddy;
 mod calls;
 #[cfg(any(test, feature = "sim"))]
 mod check;
+mod compact;
 mod entry;
 mod errno;
 mod failure;
@@ -67,10 +69,13 @@ mod file;
 mod fork;
 mod frame;
 mod ksm;
+mod lock;
 mod machine;
 mod map;
 mod memory;
 mod migrate;
+mod pin;
+mod reclaim;
 mod rmap;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
@@ -89,9 +94,10 @@ pub use entry::{Access, Entry, Protection};
 pub use errno::Errno;
 pub use failure::{Action, Consumer, Context, PageType, Report, Statistics, Victim};
 pub use fault::{BusCode, Outcome, SegvCode, Sigbus};
-pub use file::{File, FileId, FileKind};
+pub use file::{File, FileId, FileKind, Halt, Halted};
 pub use frame::{FrameState, KernelFrame, UserFrame};
 pub use ksm::KsmStatistics;
 pub use machine::{Allocation, Machine, Poisoned, StoreError};
 pub use memory::{AddressSpace, Memory, SpaceId};
+pub use pin::PinnedFrame;
 pub use vma::{OnFork, Sharing};

@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 use core::ops::Range;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use spin::Mutex;
+use crate::lock::Mutex;
 
 use crate::failure::Failures;
 use crate::frame::Frames;
@@ -13,7 +13,7 @@ use crate::machine::Permit;
 use crate::map::OrderedMap;
 use crate::rmap::Mapper;
 use crate::table::{PageTable, pages_end};
-use crate::vma::Vmas;
+use crate::vma::{Sharing, Vmas};
 use crate::{Entry, Errno, File, FileId, FrameState, Machine, Pfn, UserFrame, VirtualAddress};
 
 /// The name of an address space. It is never used again.
@@ -122,6 +122,10 @@ impl<M: Machine> Memory<M> {
     ///
     /// `ENOMEM`.
     pub fn create(&self) -> Result<AddressSpace, Errno> {
+        self.with_reclaim(|| self.try_create())
+    }
+
+    pub(crate) fn try_create(&self) -> Result<AddressSpace, Errno> {
         let permit = self.permit();
         let id = SpaceId(self.next_space.fetch_add(1, Ordering::Relaxed));
         if id.0 >= SpaceId::LIMIT {
@@ -174,6 +178,19 @@ impl<M: Machine> Memory<M> {
             .get(&self.machine, address.page())
     }
 
+    /// The file and the page of it that an address shows, if stores to it reach the file: what
+    /// other spaces know the same memory by.
+    pub fn shared_page(
+        &self,
+        space: &AddressSpace,
+        address: VirtualAddress,
+    ) -> Option<(FileId, u32)> {
+        let inner = space.0.inner.lock();
+        let vma = inner.vmas.find(address.page())?;
+        let (file, index) = vma.file_page(address.page())?;
+        (vma.sharing == Sharing::Shared).then(|| (file.id(), index))
+    }
+
     /// How many areas the space has.
     pub fn areas(&self, space: &AddressSpace) -> usize {
         space.0.inner.lock().vmas.len()
@@ -185,12 +202,20 @@ impl<M: Machine> Memory<M> {
 
     /// Ends a mapping that was flushed: forgets the mapper, and gives its reference back.
     pub(crate) fn end_mapping(&self, mapper: Mapper, frame: UserFrame) {
-        self.frames.lock(&frame).mappers.remove(mapper);
+        {
+            let mut frame = self.frames.lock(&frame);
+            frame.mappers.remove(mapper);
+            // A frame that a page moves to needs its room for those that are still to come.
+            if !frame.migrating {
+                frame.mappers.shrink();
+            }
+        }
         self.frames.put(frame);
     }
 
     /// Calls `visit` for each mapper of a frame to which no mapper can be added, or only such as
-    /// need no visit, with the space locked. `visit` may remove the mapper.
+    /// need no visit, with the space locked; and `after` for each space with its least mapper,
+    /// with nothing locked. `visit` may remove the mapper.
     pub(crate) fn for_each_mapper(
         &self,
         frame: &UserFrame,
@@ -199,22 +224,32 @@ impl<M: Machine> Memory<M> {
     ) {
         let mut from = Mapper::new(SpaceId(0), crate::VirtualPage(0));
         loop {
-            let Some(mapper) = self.frames.lock(frame).mappers.from(from) else {
+            let Some(first) = self.frames.lock(frame).mappers.from(from) else {
                 return;
             };
-            let Some(space) = self.find_space(mapper.space()) else {
+            let Some(space) = self.find_space(first.space()) else {
                 // The space has just ended, and its mappers with it: look again.
-                core::hint::spin_loop();
+                crate::lock::relax();
                 continue;
             };
+            // All of a space at once: a page that moves within it moves before or after.
             let mut inner = space.inner.lock();
-            let still_there = self.frames.lock(frame).mappers.contains(mapper);
-            if still_there {
+            from = Mapper::new(space.id, crate::VirtualPage(0));
+            let mut least = None;
+            loop {
+                let mapper = self.frames.lock(frame).mappers.from(from);
+                let Some(mapper) = mapper.filter(|mapper| mapper.space() == space.id) else {
+                    break;
+                };
                 visit(&space, &mut inner, mapper);
-                drop(inner);
+                least.get_or_insert(mapper);
+                from = mapper.following();
+            }
+            drop(inner);
+            if let Some(mapper) = least {
                 after(&space, mapper);
             }
-            from = mapper.following();
+            from = Mapper::new(SpaceId(space.id.0 + 1), crate::VirtualPage(0));
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::rmap::Mapper;
 use crate::{Errno, File, FrameState, Machine, Memory, Pfn, Poisoned, Protection, UserFrame};
 
 /// Why a page stays where it is.
-enum Stays {
+pub(crate) enum Stays {
     Error(Errno),
     Poisoned(Poisoned),
 }
@@ -25,6 +25,10 @@ impl<M: Machine> Memory<M> {
     /// frame to move to. `EHWPOISON`: it could not be read; the page was dealt with as
     /// [`memory_failure`](Self::memory_failure) does. Otherwise the page stays as it was.
     pub fn soft_offline(&self, pfn: Pfn) -> Result<(), Errno> {
+        self.with_reclaim(|| self.try_soft_offline(pfn))
+    }
+
+    fn try_soft_offline(&self, pfn: Pfn) -> Result<(), Errno> {
         let moved = {
             let _one = self.failures.lock();
             let page = {
@@ -68,7 +72,7 @@ impl<M: Machine> Memory<M> {
     }
 
     /// Moves a page that is marked as migrating. On an error it is mapped as before.
-    fn migrate(&self, page: &UserFrame) -> Result<(), Stays> {
+    pub(crate) fn migrate(&self, page: &UserFrame) -> Result<(), Stays> {
         let (state, mappers) = {
             let frame = self.frames.lock(page);
             (frame.state, frame.mappers.len())

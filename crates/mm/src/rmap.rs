@@ -39,7 +39,7 @@ impl Mapper {
 pub(crate) enum Mappers {
     None,
     One(Mapper),
-    /// Sorted; once many, it keeps its room until it is empty.
+    /// Sorted; once many, it keeps its room until [`shrink`](Mappers::shrink).
     Many(Vec<Mapper>),
 }
 
@@ -115,7 +115,7 @@ impl Mappers {
         }
     }
 
-    /// Removes one that is there.
+    /// Removes one that is there. The room for it stays.
     pub(crate) fn remove(&mut self, mapper: Mapper) {
         debug_assert!(self.contains(mapper));
         match self {
@@ -125,10 +125,38 @@ impl Mappers {
                 if let Ok(slot) = mappers.binary_search(&mapper) {
                     mappers.remove(slot);
                 }
-                if mappers.is_empty() {
-                    *self = Self::None;
-                }
             }
         }
+    }
+
+    /// Gives room back that nobody needs.
+    pub(crate) fn shrink(&mut self) {
+        if self.is_empty() {
+            *self = Self::None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Mapper, Mappers};
+    use crate::machine::Permit;
+    use crate::{SpaceId, VirtualPage};
+
+    /// A page moves; the first process that got it back unmaps it before the last one has.
+    #[test]
+    fn room_that_was_made_outlives_the_mappers() {
+        let mapper = |page| Mapper::new(SpaceId(1), VirtualPage(page));
+        let mut mappers = Mappers::None;
+        mappers.reserve(Permit::for_test(), 3).unwrap();
+        mappers.insert_reserved(mapper(1));
+        mappers.remove(mapper(1));
+        mappers.insert_reserved(mapper(2));
+        mappers.insert_reserved(mapper(3));
+        assert_eq!(mappers.len(), 2);
+        mappers.remove(mapper(2));
+        mappers.remove(mapper(3));
+        mappers.shrink();
+        assert!(matches!(mappers, Mappers::None));
     }
 }

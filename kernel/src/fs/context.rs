@@ -177,7 +177,7 @@ impl Context {
                 }
                 if child.inode().kind() == FileType::SymbolicLink {
                     if slash || !flags.contains(OpenFlags::NO_FOLLOW) {
-                        walk.enter_link(&child, slash)?;
+                        walk.enter_link(&child)?;
                         continue;
                     }
                     if !flags.contains(OpenFlags::PATH) {

@@ -81,9 +81,6 @@ pub trait Inode: Any + Debug + Send + Sync {
     /// What kind of file it is. It never changes.
     fn kind(&self) -> FileType;
 
-    /// The file system it is in.
-    fn file_system(&self) -> Arc<dyn FileSystem>;
-
     /// What to do with it once it is open. `flags` are the opener's.
     ///
     /// # Errors

@@ -26,15 +26,21 @@
 //! User memory is touched under locks of 3 at most: a page fault there takes locks of the memory
 //! manager's and of 4.
 
+pub mod attributes;
 mod context;
 mod dentry;
 mod descriptors;
+pub mod device;
 mod directory;
 mod flags;
 mod inode;
 mod metadata;
 mod mount;
 mod open_file;
+pub mod page_cache;
+pub mod pipe;
+mod poll;
+pub mod tmpfs;
 mod walk;
 
 pub use self::context::Context;
@@ -48,6 +54,7 @@ pub use self::inode::{
 pub use self::metadata::{DeviceNumber, FileType, Metadata, Timestamp, now};
 pub use self::mount::{Mount, Namespace};
 pub use self::open_file::{OpenFile, Whence};
+pub use self::poll::{PollEntry, poll};
 pub use self::walk::{Follow, Path};
 
 use crate::error::{Errno, Result};
@@ -76,3 +83,6 @@ fn admit() -> Result<()> {
         Err(Errno::ENOMEM)
     }
 }
+
+#[cfg(test)]
+mod tests;

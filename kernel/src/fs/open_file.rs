@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use super::{FileOperations, FileType, Inode, Metadata, OpenFlags, Path, Readiness};
+use super::{FileOperations, FileType, Inode, Metadata, OpenFlags, Path, Readiness, device};
 use crate::error::{Errno, Result};
 use crate::memory::{Sink, Source, UserAddress};
 use crate::sync::{Mutex, WaitQueue};
@@ -54,12 +54,14 @@ impl OpenFile {
     /// Those of the inode.
     pub fn open(path: Path, flags: OpenFlags) -> Result<Arc<Self>> {
         super::admit()?;
-        let operations: Arc<dyn FileOperations> = if flags.contains(OpenFlags::PATH) {
-            Arc::new(OnlyAPlace)
-        } else if path.inode().kind() == FileType::Directory {
-            Arc::new(OpenDirectory)
-        } else {
-            Arc::clone(path.inode()).open(flags)?
+        let inode = path.inode();
+        let operations: Arc<dyn FileOperations> = match inode.kind() {
+            _ if flags.contains(OpenFlags::PATH) => Arc::new(OnlyAPlace),
+            FileType::Directory => Arc::new(OpenDirectory),
+            kind @ (FileType::CharacterDevice | FileType::BlockDevice) => {
+                device::open(kind, inode.metadata().represents, flags)?
+            }
+            _ => Arc::clone(inode).open(flags)?,
         };
         Ok(Self::of(Place::Named(path), operations, flags))
     }

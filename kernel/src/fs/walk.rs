@@ -150,7 +150,7 @@ impl<'a> Walk<'a> {
         while let Last::Name { name, slash } = self.advance()? {
             let child = self.child(self.name(&name))?;
             if child.inode().kind() == FileType::SymbolicLink && (slash || follow == Follow::Yes) {
-                self.enter_link(&child, slash)?;
+                self.enter_link(&child)?;
                 continue;
             }
             if slash && child.inode().kind() != FileType::Directory {
@@ -194,7 +194,7 @@ impl<'a> Walk<'a> {
                 name => {
                     let child = self.child(name)?;
                     if child.inode().kind() == FileType::SymbolicLink {
-                        self.enter_link(&child, true)?;
+                        self.enter_link(&child)?;
                     } else {
                         self.at = child;
                     }
@@ -221,19 +221,19 @@ impl<'a> Walk<'a> {
         })
     }
 
-    /// Goes on along a symbolic link in the directory where the walk is. `slash` says that what
-    /// it leads to must be a directory.
+    /// Goes on along a symbolic link in the directory where the walk is. Slashes behind its name
+    /// are still in the rest, and make sure that it leads to a directory.
     ///
     /// # Errors
     ///
     /// `ELOOP`, `ENOENT` for an empty link, `ENAMETOOLONG`, `EIO`.
-    pub(super) fn enter_link(&mut self, link: &Path, slash: bool) -> Result<()> {
+    pub(super) fn enter_link(&mut self, link: &Path) -> Result<()> {
         self.links += 1;
         if self.links > LINKS_MAX {
             return Err(Errno::ELOOP);
         }
         let rest = &self.rest[self.index..];
-        let mut path = match link.inode().link_target()? {
+        let path = match link.inode().link_target()? {
             Link::Place(place) => {
                 self.at = place;
                 // An empty rest ends the walk at the place, be it a directory or not.
@@ -249,9 +249,6 @@ impl<'a> Walk<'a> {
                 [&text, rest].concat()
             }
         };
-        if slash && path.last() != Some(&b'/') {
-            path.push(b'/');
-        }
         if path.len() >= super::PATH_MAX {
             return Err(Errno::ENAMETOOLONG);
         }

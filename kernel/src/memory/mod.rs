@@ -1,5 +1,6 @@
 //! Memory of users, of files and of the kernel's own.
 
+mod access;
 mod transfer;
 
 pub use self::transfer::{Cause, Sink, Source, Stopped, UserAddress, UserRange};

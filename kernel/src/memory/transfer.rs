@@ -10,7 +10,7 @@ use crate::arch::{frame, user};
 use crate::error::{Errno, Result};
 
 /// An address in the running process. Any value is allowed: access to it can fail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UserAddress(pub u64);
 
 /// A range of user memory: one part of an `iovec`.
@@ -238,7 +238,10 @@ mod tests {
         sink.put(b"ab").unwrap();
         sink.put(b"cde").unwrap();
         assert_eq!(sink.left(), 2);
-        assert_eq!((first.bytes(), second.bytes()), (&b"abc"[..], &b"de\0\0"[..]));
+        assert_eq!(
+            (first.bytes(), second.bytes()),
+            (&b"abc"[..], &b"de\0\0"[..])
+        );
     }
 
     #[test]

@@ -10,4 +10,4 @@ mod wait;
 
 pub use self::mutex::{Mutex, MutexGuard};
 pub use self::spin::{SpinGuard, SpinLock};
-pub use self::wait::{Interrupted, WaitQueue};
+pub use self::wait::{Interrupted, WaitQueue, Waiting};

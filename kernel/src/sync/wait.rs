@@ -3,6 +3,7 @@
 use alloc::collections::VecDeque;
 
 use crate::arch::thread::{self, Waker};
+use crate::arch::time;
 use crate::error::{Errno, Result};
 use crate::sync::SpinLock;
 
@@ -59,20 +60,52 @@ impl WaitQueue {
         }
     }
 
-    /// Asks, and sleeps once if the answer is no. A wake-up between the two is not lost: the
-    /// thread is in the queue before it asks, and a waker that was used makes `park` return.
+    /// As [`wait_interruptibly`](Self::wait_interruptibly), but until `deadline` at the latest,
+    /// in nanoseconds since boot. `None` if that came first.
+    ///
+    /// # Errors
+    ///
+    /// [`Interrupted`].
+    pub fn wait_with_deadline<T>(
+        &self,
+        deadline: u64,
+        mut condition: impl FnMut() -> Option<T>,
+    ) -> Result<Option<T>, Interrupted> {
+        loop {
+            let waiting = self.join();
+            if let Some(value) = condition() {
+                return Ok(Some(value));
+            }
+            if thread::has_signal() {
+                return Err(Interrupted);
+            }
+            if time::now() >= deadline {
+                return Ok(None);
+            }
+            thread::park_until(deadline);
+            drop(waiting);
+        }
+    }
+
+    /// Asks, and sleeps once if the answer is no.
     fn attempt<T>(&self, condition: &mut impl FnMut() -> Option<T>) -> Option<T> {
         if let Some(value) = condition() {
             return Some(value);
         }
-        let waker = thread::current();
-        self.wakers.lock().push_back(waker.clone());
+        let _waiting = self.join();
         let value = condition();
         if value.is_none() {
             thread::park();
         }
-        self.wakers.lock().retain(|other| *other != waker);
         value
+    }
+
+    /// Puts the running thread into the queue until the result is dropped. Whoever then finds a
+    /// condition false and parks misses no wake-up: a waker that was used makes `park` return.
+    pub fn join(&self) -> Waiting<'_> {
+        let waker = thread::current();
+        self.wakers.lock().push_back(waker.clone());
+        Waiting { queue: self, waker }
     }
 
     /// Wakes the thread that has waited longest. Returns whether there was one.
@@ -85,6 +118,21 @@ impl WaitQueue {
     pub fn wake_all(&self) {
         let wakers = core::mem::take(&mut *self.wakers.lock());
         wakers.iter().for_each(Waker::wake);
+    }
+}
+
+/// The running thread is in a queue.
+#[derive(Debug)]
+#[must_use = "the thread leaves the queue at once"]
+pub struct Waiting<'a> {
+    queue: &'a WaitQueue,
+    waker: Waker,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let mut wakers = self.queue.wakers.lock();
+        wakers.retain(|other| *other != self.waker);
     }
 }
 

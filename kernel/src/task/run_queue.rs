@@ -18,7 +18,10 @@ const WEIGHT_OF_NICE_0: u64 = 1024;
 /// What a nice value is worth: 1.25 times as much for each step down, as POSIX systems agree.
 pub fn weight(nice: i8) -> u64 {
     let steps = |from: u64, count: u8, up: bool| {
-        (0..count).fold(from, |weight, _| if up { weight * 5 / 4 } else { weight * 4 / 5 })
+        (0..count).fold(
+            from,
+            |weight, _| if up { weight * 5 / 4 } else { weight * 4 / 5 },
+        )
     };
     steps(WEIGHT_OF_NICE_0, nice.unsigned_abs(), nice < 0).max(1)
 }
@@ -91,7 +94,8 @@ impl<T> RunQueue<T> {
     ///
     /// There is no memory.
     pub fn reserve(&mut self, threads: usize) -> Result<(), TryReserveError> {
-        self.heap.try_reserve(threads.saturating_sub(self.heap.len()))
+        self.heap
+            .try_reserve(threads.saturating_sub(self.heap.len()))
     }
 
     /// How many threads wait.
@@ -184,7 +188,10 @@ mod tests {
         }
         assert_eq!(queue.take(), Some(0));
         queue.insert(5, 0);
-        assert_eq!([queue.take(), queue.take(), queue.take()], [Some(1), Some(2), Some(0)]);
+        assert_eq!(
+            [queue.take(), queue.take(), queue.take()],
+            [Some(1), Some(2), Some(0)]
+        );
     }
 
     #[test]

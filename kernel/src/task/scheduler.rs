@@ -113,7 +113,8 @@ impl Entity {
 
     /// Sets its priority, -20 (much time) to 19 (little).
     pub fn set_nice(&self, nice: i8) {
-        self.weight.store(weight(nice.clamp(-20, 19)), Ordering::Relaxed);
+        self.weight
+            .store(weight(nice.clamp(-20, 19)), Ordering::Relaxed);
     }
 
     /// A child starts where its parent is.
@@ -150,8 +151,7 @@ static CPUS: [SpinLock<Cpu>; cpu::MAX] = [const {
 }; cpu::MAX];
 
 /// The thread that each CPU has just left, until its successor has let go of it.
-static LEFT: [AtomicPtr<Thread>; cpu::MAX] =
-    [const { AtomicPtr::new(ptr::null_mut()) }; cpu::MAX];
+static LEFT: [AtomicPtr<Thread>; cpu::MAX] = [const { AtomicPtr::new(ptr::null_mut()) }; cpu::MAX];
 
 /// The CPUs that run threads, and those of them that are idle, one bit each.
 static ONLINE: AtomicU64 = AtomicU64::new(0);
@@ -244,7 +244,10 @@ fn place(thread: Arc<Thread>, home: SpinGuard<'static, Cpu>) {
         home
     } else {
         // Claims differ from queue to queue: only the distance to the others goes along.
-        let lead = entity.virtual_runtime.load(Ordering::Relaxed).saturating_sub(home.queue.floor());
+        let lead = entity
+            .virtual_runtime
+            .load(Ordering::Relaxed)
+            .saturating_sub(home.queue.floor());
         drop(home);
         let target = CPUS[to].lock();
         let runtime = target.queue.floor().saturating_add(lead);
@@ -326,7 +329,10 @@ pub fn yield_now() {
             return;
         }
         let entity = &current().entity;
-        let behind = this.queue.floor().max(entity.virtual_runtime.load(Ordering::Relaxed));
+        let behind = this
+            .queue
+            .floor()
+            .max(entity.virtual_runtime.load(Ordering::Relaxed));
         entity.virtual_runtime.store(behind, Ordering::Relaxed);
     }
     reschedule();
@@ -372,7 +378,10 @@ fn switch(activity: Activity) {
     this.charge(time::now());
     let previous = this.running.take().expect("a thread runs");
     previous.work.clear(Work::RESCHEDULE);
-    let idles = this.idle.as_ref().is_some_and(|idle| Arc::ptr_eq(idle, &previous));
+    let idles = this
+        .idle
+        .as_ref()
+        .is_some_and(|idle| Arc::ptr_eq(idle, &previous));
     let mut stays = idles;
     match activity {
         Activity::Asleep if previous.entity.token.swap(false, Ordering::SeqCst) => stays = true,
@@ -388,7 +397,11 @@ fn switch(activity: Activity) {
         next.expect("a CPU that runs threads has an idle one")
     };
     let bit = 1 << number;
-    if this.idle.as_ref().is_some_and(|idle| Arc::ptr_eq(idle, &next)) {
+    if this
+        .idle
+        .as_ref()
+        .is_some_and(|idle| Arc::ptr_eq(idle, &next))
+    {
         IDLE.fetch_or(bit, Ordering::Relaxed);
     } else if idles {
         IDLE.fetch_and(!bit, Ordering::Relaxed);
@@ -487,14 +500,17 @@ pub fn idle(running: impl Fn() -> bool) {
 
 /// Takes a thread from the CPU with the longest queue. Returns whether there was one.
 fn steal(thief: usize) -> bool {
-    let lengths = (0..cpu::count()).filter(|cpu| *cpu != thief).map(|cpu| {
-        (CPUS[cpu].lock().queue.len(), cpu)
-    });
+    let lengths = (0..cpu::count())
+        .filter(|cpu| *cpu != thief)
+        .map(|cpu| (CPUS[cpu].lock().queue.len(), cpu));
     let Some((1.., victim)) = lengths.max() else {
         return false;
     };
     let mut home = CPUS[victim].lock();
-    let Some(thread) = home.queue.take_last(|thread| thread.entity.may_run_on(thief)) else {
+    let Some(thread) = home
+        .queue
+        .take_last(|thread| thread.entity.may_run_on(thief))
+    else {
         return false;
     };
     place(thread, home);

@@ -4,19 +4,20 @@ use alloc::sync::Arc;
 use core::fmt;
 use core::ops::Deref;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU32, AtomicU64};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crate::arch;
+use crate::error::{Errno, Result};
 use crate::sync::SpinLock;
 use crate::task::scheduler::Entity;
-use crate::task::signal::{Pending, SignalSet};
+use crate::task::signal::{Fault, Pending, Restart, SignalSet};
 use crate::task::{Pid, Process, UserSpace, Work};
 
 /// One thread of a process.
 #[derive(Debug)]
 pub struct Thread {
-    /// Its number.
-    pub id: Pid,
+    /// Its number. It changes when `execve` makes it the first thread.
+    id: AtomicU32,
     /// What it is part of.
     pub process: Arc<Process>,
     /// The address space that it runs in; none for threads of the kernel's.
@@ -35,6 +36,8 @@ pub struct Thread {
     pub clear_on_exit: AtomicU64,
     /// The head of its list of robust futexes (`set_robust_list`).
     pub robust_list: AtomicU64,
+    /// Where to store its number when it first runs (`CLONE_CHILD_SETTID`).
+    pub store_number: AtomicU64,
     /// What `prctl(PR_SET_NAME)` and `/proc/pid/comm` call it.
     pub name: SpinLock<Name>,
 }
@@ -50,6 +53,10 @@ pub struct ThreadSignals {
     pub saved_mask: Option<SignalSet>,
     /// Where handlers run if they ask for it (`sigaltstack`).
     pub stack: AlternateStack,
+    /// The system call that a signal interrupted.
+    pub restart: Option<Restart>,
+    /// The fault behind the signal that is forced on it.
+    pub fault: Option<Fault>,
 }
 
 /// A stack for signal handlers.
@@ -71,7 +78,10 @@ impl Name {
     /// The first 15 bytes of `bytes`, up to a zero.
     pub fn new(bytes: &[u8]) -> Self {
         let mut name = [0; 16];
-        for (to, from) in name[..15].iter_mut().zip(bytes.iter().take_while(|byte| **byte != 0)) {
+        for (to, from) in name[..15]
+            .iter_mut()
+            .zip(bytes.iter().take_while(|byte| **byte != 0))
+        {
             *to = *from;
         }
         Self(name)
@@ -95,7 +105,7 @@ impl Thread {
     pub fn new(id: Pid, process: Arc<Process>, state: arch::thread::State) -> Self {
         let space = process.space();
         Self {
-            id,
+            id: AtomicU32::new(id.0),
             process,
             space: SpinLock::new(space),
             state,
@@ -105,8 +115,28 @@ impl Thread {
             signals: SpinLock::default(),
             clear_on_exit: AtomicU64::new(0),
             robust_list: AtomicU64::new(0),
+            store_number: AtomicU64::new(0),
             name: SpinLock::default(),
         }
+    }
+
+    /// Its number.
+    pub fn id(&self) -> Pid {
+        Pid(self.id.load(Ordering::Relaxed))
+    }
+
+    /// Gives it another number.
+    pub(in crate::task) fn set_id(&self, id: Pid) {
+        self.id.store(id.0, Ordering::Relaxed);
+    }
+
+    /// The address space that it runs in.
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT`: it is a thread of the kernel's.
+    pub fn space(&self) -> Result<Arc<UserSpace>> {
+        self.space.lock().clone().ok_or(Errno::EFAULT)
     }
 }
 

@@ -265,9 +265,9 @@ impl<T: Clone> Tree<T> {
         !self.nodes.values().any(|node| {
             node.group == group
                 && node.status.is_none()
-                && self.live(node.parent).is_ok_and(|parent| {
-                    parent.session == node.session && parent.group != group
-                })
+                && self
+                    .live(node.parent)
+                    .is_ok_and(|parent| parent.session == node.session && parent.group != group)
         })
     }
 
@@ -283,12 +283,7 @@ impl<T: Clone> Tree<T> {
     }
 
     /// Ends `pid`: its children go to [`Pid::INIT`], and its parent can take its status.
-    pub fn exit(
-        &mut self,
-        pid: Pid,
-        status: Status,
-        stopped: impl Fn(&T) -> bool,
-    ) -> Farewell<T> {
+    pub fn exit(&mut self, pid: Pid, status: Status, stopped: impl Fn(&T) -> bool) -> Farewell<T> {
         let mut farewell = Farewell {
             parent: None,
             new_parent: None,
@@ -317,7 +312,8 @@ impl<T: Clone> Tree<T> {
         }
         affected.sort_unstable();
         affected.dedup();
-        affected.retain(|group| self.is_orphaned(*group) && self.has_stopped_member(*group, &stopped));
+        affected
+            .retain(|group| self.is_orphaned(*group) && self.has_stopped_member(*group, &stopped));
         farewell.parent = self.live(parent).ok().map(|node| node.process.clone());
         farewell.orphaned = affected;
         farewell
@@ -412,7 +408,11 @@ mod tests {
         tree
     }
 
-    fn wait(tree: &mut Tree<u32>, parent: u32, select: Select) -> crate::error::Result<Option<u32>> {
+    fn wait(
+        tree: &mut Tree<u32>,
+        parent: u32,
+        select: Select,
+    ) -> crate::error::Result<Option<u32>> {
         let mut freed = Vec::new();
         let found = tree.wait(Pid(parent), select, EXITED, false, &mut freed)?;
         Ok(found.map(|(_, process, _)| process))
@@ -425,7 +425,10 @@ mod tests {
         tree.exit(Pid(3), Status::exit(7), |_| false);
         assert_eq!(wait(&mut tree, 2, Select::Process(Pid(4))), Ok(None));
         assert_eq!(wait(&mut tree, 2, Select::Any), Ok(Some(3)));
-        assert_eq!(wait(&mut tree, 2, Select::Process(Pid(3))), Err(Errno::ECHILD));
+        assert_eq!(
+            wait(&mut tree, 2, Select::Process(Pid(3))),
+            Err(Errno::ECHILD)
+        );
         assert_eq!(wait(&mut tree, 3, Select::Any), Err(Errno::ESRCH));
     }
 
@@ -484,7 +487,10 @@ mod tests {
             let found = tree.wait(Pid(2), Select::Any, stops, keep, &mut freed);
             assert_eq!(found, Ok(Some((Pid(3), 3, Event::Stopped(20)))));
         }
-        assert_eq!(tree.wait(Pid(2), Select::Any, stops, false, &mut freed), Ok(None));
+        assert_eq!(
+            tree.wait(Pid(2), Select::Any, stops, false, &mut freed),
+            Ok(None)
+        );
         assert_eq!(freed, []);
     }
 }

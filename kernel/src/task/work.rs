@@ -13,6 +13,8 @@ impl Work {
     pub const RESCHEDULE: u32 = 2;
     /// Memory failed under this thread: the claim of the error is to be finished.
     pub const MEMORY_FAILURE: u32 = 4;
+    /// The thread has not run yet.
+    pub const START: u32 = 8;
 
     /// Adds reasons.
     pub fn set(&self, reasons: u32) {

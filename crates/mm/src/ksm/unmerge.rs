@@ -166,7 +166,7 @@ impl<M: Machine> Memory<M> {
                 }
                 Err(Stop::Outcome(Outcome::Retry)) => {
                     drop(inner);
-                    core::hint::spin_loop();
+                    crate::lock::relax();
                 }
                 Err(_) => return Err(Errno::ENOMEM),
             }

@@ -8,6 +8,7 @@ use std::sync::{Mutex, MutexGuard};
 use std::vec::Vec;
 
 use super::ram::{Page, Ram};
+use super::schedule;
 use crate::{
     Access, Allocation, Entry, Errno, File, FileId, KernelFrame, Machine, PAGE_SIZE, PageRange,
     Pfn, Poisoned, Protection, SpaceId, StoreError, UserFrame, Victim, VirtualPage,
@@ -43,7 +44,7 @@ pub struct SimMachine<const INDEX_BITS: u32 = 9> {
     /// The descriptors of each frame, if it is a table: walks take no lock, as the hardware's.
     descriptors: Vec<AtomicU64>,
     /// Few enough that a search of all is quick.
-    caches: [Mutex<Vec<Translation>>; CPUS],
+    caches: [crate::lock::Mutex<Vec<Translation>>; CPUS],
     store: Mutex<HashMap<(FileId, u32), Page>>,
     refusals: Mutex<Refusals>,
     /// Something was refused since the last [`take_refused`](Self::take_refused).
@@ -63,7 +64,7 @@ impl<const INDEX_BITS: u32> SimMachine<INDEX_BITS> {
         Self {
             ram: Ram::new(frames),
             descriptors: (0..descriptors).map(|_| AtomicU64::new(0)).collect(),
-            caches: Default::default(),
+            caches: [const { crate::lock::Mutex::new(Vec::new()) }; CPUS],
             store: Mutex::default(),
             refusals: Mutex::default(),
             refused: AtomicBool::new(false),
@@ -140,7 +141,7 @@ impl<const INDEX_BITS: u32> SimMachine<INDEX_BITS> {
         access: Access,
         act: impl FnOnce(Pfn) -> R,
     ) -> Option<R> {
-        let mut cache = locked(&self.caches[cpu]);
+        let mut cache = self.caches[cpu].lock();
         let cached = cache
             .iter()
             .find(|known| known.space == space && known.page == page)
@@ -189,6 +190,11 @@ impl<const INDEX_BITS: u32> SimMachine<INDEX_BITS> {
         &self.descriptors[(table << INDEX_BITS) + slot]
     }
 
+    /// What a frame holds, poisoned or not: for the oracle, not for a CPU.
+    pub(super) fn peek(&self, pfn: Pfn) -> [u8; PAGE_SIZE] {
+        self.ram.peek(pfn)
+    }
+
     /// A load by a CPU.
     ///
     /// # Errors
@@ -234,30 +240,37 @@ impl<const INDEX_BITS: u32> Machine for SimMachine<INDEX_BITS> {
     const INDEX_BITS: u32 = INDEX_BITS;
 
     fn copy_page(&self, to: &UserFrame, from: &UserFrame) -> Result<(), Poisoned> {
+        schedule::point();
         self.ram.copy(to.pfn(), from.pfn())
     }
 
     fn read(&self, from: &UserFrame, offset: usize, into: &mut [u8]) -> Result<(), Poisoned> {
+        schedule::point();
         self.ram.load(from.pfn(), offset, into)
     }
 
     fn write(&self, to: &UserFrame, offset: usize, bytes: &[u8]) {
+        schedule::point();
         self.ram.store(to.pfn(), offset, bytes);
     }
 
     fn zero(&self, frame: &UserFrame) {
+        schedule::point();
         self.ram.store(frame.pfn(), 0, &[0; PAGE_SIZE]);
     }
 
     fn compare(&self, left: &UserFrame, right: &UserFrame) -> Result<bool, Poisoned> {
+        schedule::point();
         self.ram.compare(left.pfn(), right.pfn())
     }
 
     fn is_zero(&self, frame: &UserFrame) -> Result<bool, Poisoned> {
+        schedule::point();
         self.ram.look(frame.pfn(), |page| *page == [0; PAGE_SIZE])
     }
 
     fn checksum(&self, frame: &UserFrame) -> Result<u64, Poisoned> {
+        schedule::point();
         let word = |sum: u64, word: &[u8; 8]| {
             (sum ^ u64::from_le_bytes(*word)).wrapping_mul(0x100_0000_01b3)
         };
@@ -269,6 +282,7 @@ impl<const INDEX_BITS: u32> Machine for SimMachine<INDEX_BITS> {
     }
 
     fn zero_table(&self, table: &KernelFrame) {
+        schedule::point();
         self.ram.heal(table.pfn());
         for slot in 0..1 << INDEX_BITS {
             self.store_entry(table, slot, 0);
@@ -276,21 +290,27 @@ impl<const INDEX_BITS: u32> Machine for SimMachine<INDEX_BITS> {
     }
 
     fn load_entry(&self, table: &KernelFrame, index: usize) -> u64 {
+        schedule::point();
         self.descriptor(table.pfn(), index).load(Ordering::Acquire)
     }
 
     fn store_entry(&self, table: &KernelFrame, index: usize, descriptor: u64) {
+        schedule::point();
         self.descriptor(table.pfn(), index)
             .store(descriptor, Ordering::Release);
     }
 
     fn invalidate(&self, space: SpaceId, pages: PageRange) {
+        schedule::point();
         for cache in &self.caches {
-            locked(cache).retain(|known| known.space != space || !pages.contains(known.page));
+            cache
+                .lock()
+                .retain(|known| known.space != space || !pages.contains(known.page));
         }
     }
 
     fn store_read(&self, file: &File, index: u32, into: &UserFrame) -> Result<(), Errno> {
+        schedule::point();
         if self.io_fails() {
             return Err(Errno::EIO);
         }
@@ -300,6 +320,7 @@ impl<const INDEX_BITS: u32> Machine for SimMachine<INDEX_BITS> {
     }
 
     fn store_write(&self, file: &File, index: u32, from: &UserFrame) -> Result<(), StoreError> {
+        schedule::point();
         if self.io_fails() {
             return Err(StoreError::Io);
         }
@@ -311,11 +332,27 @@ impl<const INDEX_BITS: u32> Machine for SimMachine<INDEX_BITS> {
         Ok(())
     }
 
+    fn store_truncate(&self, file: &File, size: u64) -> Result<(), Errno> {
+        if self.io_fails() {
+            return Err(Errno::EIO);
+        }
+        let (page, offset) = (size / PAGE_SIZE as u64, size as usize % PAGE_SIZE);
+        locked(&self.store).retain(|(of, index), contents| {
+            if *of == file.id() && u64::from(*index) == page {
+                contents[offset..].fill(0);
+            }
+            *of != file.id() || u64::from(*index) <= page
+        });
+        Ok(())
+    }
+
     fn notify(&self, victim: Victim) {
+        schedule::point();
         locked(&self.victims).push(victim);
     }
 
     fn admit(&self, _what: Allocation) -> bool {
+        schedule::point();
         self.allocations.fetch_add(1, Ordering::Relaxed);
         let refused = count_down(&mut locked(&self.refusals).allocations_left);
         self.refused.fetch_or(refused, Ordering::Relaxed);

@@ -1,5 +1,6 @@
 //! Running scripts, and making failing ones short.
 
+use core::any::Any;
 use core::fmt;
 use std::format;
 use std::panic::{self, AssertUnwindSafe};
@@ -56,13 +57,16 @@ fn replay_in(mut world: World, script: &[Step]) -> Result<Counts, Failure> {
     let what = match panic::catch_unwind(AssertUnwindSafe(run)) {
         Ok(Ok(counts)) => return Ok(counts),
         Ok(Err(what)) => what,
-        Err(payload) => {
-            let text = payload.downcast_ref::<&str>().copied();
-            let text = text.or_else(|| payload.downcast_ref().map(String::as_str));
-            format!("panic: {}", text.unwrap_or("without words"))
-        }
+        Err(payload) => words(&*payload),
     };
     Err(Failure { step, what })
+}
+
+/// What a panic said.
+pub(super) fn words(payload: &(dyn Any + Send)) -> String {
+    let text = payload.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| payload.downcast_ref().map(String::as_str));
+    format!("panic: {}", text.unwrap_or("without words"))
 }
 
 /// Runs a script.

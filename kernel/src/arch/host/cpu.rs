@@ -32,3 +32,8 @@ pub fn idle() {
 
 /// Interrupts another CPU, so that it looks at its run queue.
 pub fn reschedule(_cpu: usize) {}
+
+/// `AT_HWCAP` and `AT_HWCAP2`: what programs may use.
+pub fn capabilities() -> (u64, u64) {
+    (0, 0)
+}

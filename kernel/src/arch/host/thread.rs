@@ -5,7 +5,8 @@ use std::cell::Cell;
 use std::fmt;
 use std::ptr;
 use std::sync::{Arc, Condvar, Mutex};
-use std::thread::{Thread, current as this, park as sleep};
+use std::thread::{Thread, current as this, park as sleep, park_timeout as sleep_for};
+use std::time::Duration;
 
 use super::cpu;
 use crate::arch::{FpRegisters, Registers};
@@ -40,6 +41,12 @@ pub fn park() {
     sleep();
 }
 
+/// As [`park`], but only until `deadline`, in nanoseconds since boot.
+pub fn park_until(deadline: u64) {
+    let left = deadline.saturating_sub(super::time::now());
+    sleep_for(Duration::from_nanos(left));
+}
+
 thread_local! {
     static SIGNAL: Cell<bool> = const { Cell::new(false) };
     static CURRENT: Cell<*const task::Thread> = const { Cell::new(ptr::null()) };
@@ -57,7 +64,7 @@ pub fn set_signal(pending: bool) {
 }
 
 /// Wakes a thread of a process that may sleep.
-pub fn wake(thread: &std::sync::Arc<task::Thread>) {
+pub fn wake(thread: &Arc<task::Thread>) {
     let sleeper = thread.state.sleeper.lock().expect("no test panicked here");
     if let Some(sleeper) = &*sleeper {
         sleeper.unpark();

@@ -85,3 +85,19 @@ pub fn copy_to_user(to: UserAddress, from: &[u8]) -> Result<(), Stopped> {
     unsafe { target.copy_from(from.as_ptr(), done) };
     outcome(done, from.len())
 }
+
+/// Replaces an aligned word of 4 bytes by `new` if it is `expected`. Returns what it was.
+///
+/// # Errors
+///
+/// [`Stopped`].
+pub fn compare_exchange(address: UserAddress, expected: u32, new: u32) -> Result<u32, Stopped> {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    outcome(mapped(address, 4), 4)?;
+    let word = std::ptr::with_exposed_provenance_mut::<u32>(address.0 as usize);
+    // SAFETY: the word is lent and aligned, and tests change such words by atomics too.
+    let word = unsafe { AtomicU32::from_ptr(word) };
+    let exchanged = word.compare_exchange(expected, new, Ordering::SeqCst, Ordering::SeqCst);
+    Ok(exchanged.unwrap_or_else(|found| found))
+}

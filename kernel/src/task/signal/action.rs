@@ -64,9 +64,8 @@ impl Action {
     /// What becomes of `signal`.
     pub fn disposition(&self, signal: Signal) -> Disposition {
         match (self.handler, signal.default_action()) {
-            (Self::DEFAULT, DefaultAction::Ignore | DefaultAction::Continue) | (Self::IGNORE, _) => {
-                Disposition::Ignore
-            }
+            (Self::DEFAULT, DefaultAction::Ignore | DefaultAction::Continue)
+            | (Self::IGNORE, _) => Disposition::Ignore,
             (Self::DEFAULT, DefaultAction::Terminate) => Disposition::Terminate { core: false },
             (Self::DEFAULT, DefaultAction::Core) => Disposition::Terminate { core: true },
             (Self::DEFAULT, DefaultAction::Stop) => Disposition::Stop,
@@ -183,7 +182,10 @@ mod tests {
         };
         actions.set(Signal::SIGINT, with(1));
         actions.set(Signal::SIGTERM, with(0x4000));
-        assert_eq!(actions.get(Signal::SIGTERM).disposition(Signal::SIGTERM), Disposition::Handle);
+        assert_eq!(
+            actions.get(Signal::SIGTERM).disposition(Signal::SIGTERM),
+            Disposition::Handle
+        );
         actions.reset_handlers();
         assert!(actions.ignores(Signal::SIGINT));
         assert_eq!(

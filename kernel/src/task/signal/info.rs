@@ -180,7 +180,10 @@ mod tests {
             }
             .to_bytes(),
         );
-        assert_eq!((info.si_signo, info.si_code), (libc::SIGCHLD, libc::CLD_EXITED));
+        assert_eq!(
+            (info.si_signo, info.si_code),
+            (libc::SIGCHLD, libc::CLD_EXITED)
+        );
         #[expect(unsafe_code, reason = "a union")]
         // SAFETY: SIGCHLD has a sender.
         let pid = unsafe { info.si_pid() };

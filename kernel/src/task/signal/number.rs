@@ -186,7 +186,10 @@ mod tests {
     fn signals_of_instructions_go_first() {
         let set = SignalSet::of(Signal::SIGHUP).with(Signal::SIGSEGV);
         assert_eq!(set.first(), Some(Signal::SIGSEGV));
-        assert_eq!(SignalSet::of(Signal::SIGHUP).with(Signal::SIGTERM).first(), Some(Signal::SIGHUP));
+        assert_eq!(
+            SignalSet::of(Signal::SIGHUP).with(Signal::SIGTERM).first(),
+            Some(Signal::SIGHUP)
+        );
         assert_eq!(SignalSet::EMPTY.first(), None);
     }
 }

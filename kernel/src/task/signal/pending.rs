@@ -40,8 +40,8 @@ impl Pending {
         if !real_time && self.set.has(info.signal) {
             return Ok(());
         }
-        let room = (!real_time || self.queue.len() < QUEUE_LIMIT)
-            && self.queue.try_reserve(1).is_ok();
+        let room =
+            (!real_time || self.queue.len() < QUEUE_LIMIT) && self.queue.try_reserve(1).is_ok();
         if room {
             self.queue.push_back(info);
         } else if real_time {
@@ -129,7 +129,10 @@ mod tests {
     fn blocked_signals_stay() {
         let mut pending = Pending::new();
         pending.push(from(Signal::SIGINT, 1)).unwrap();
-        assert_eq!(pending.take(ALL.without(SignalSet::of(Signal::SIGINT))), None);
+        assert_eq!(
+            pending.take(ALL.without(SignalSet::of(Signal::SIGINT))),
+            None
+        );
         assert!(pending.has(Signal::SIGINT));
     }
 }

@@ -1,0 +1,279 @@
+//! One process in a race, and what it must find in its memory.
+
+use std::format;
+use std::ops::Range;
+use std::vec::Vec;
+
+use super::machine::locked;
+use super::race::{EACH, PART, RaceCounts, SORTS, STORED, Sort, Track, page};
+use super::schedule::{ended_operation, wait};
+use super::world::{Checked, INDEX_BITS};
+use super::{Random, SimMachine, try_access};
+use crate::{Access, AddressSpace, Advice, Entry, Errno, Outcome, PAGE_SIZE, Pfn, Protection};
+
+/// How often a call is repeated that something was refused to.
+const PATIENCE: usize = 50;
+
+/// What a process must find in a page.
+#[derive(Clone)]
+pub(super) struct Page {
+    sort: Sort,
+    pub(super) bytes: [u8; PAGE_SIZE],
+    /// The process was told that it is lost.
+    pub(super) lost: bool,
+    /// It may have left its file for a private copy.
+    copied: bool,
+}
+
+impl Page {
+    fn new(number: usize) -> Self {
+        let sort = SORTS[number / EACH];
+        let byte = if sort == Sort::Copied { STORED } else { 0 };
+        Self {
+            sort,
+            bytes: [byte; PAGE_SIZE],
+            lost: false,
+            copied: false,
+        }
+    }
+
+    fn is_private(&self) -> bool {
+        matches!(self.sort, Sort::Private | Sort::Copied)
+    }
+}
+
+pub(super) struct Racer<'t> {
+    track: &'t Track,
+    space: &'t AddressSpace,
+    cpu: usize,
+    random: Random,
+    pages: Vec<Page>,
+    counts: RaceCounts,
+}
+
+impl<'t> Racer<'t> {
+    pub(super) fn new(track: &'t Track, cpu: usize, random: Random) -> Self {
+        Self {
+            track,
+            space: &track.spaces[cpu],
+            cpu,
+            random,
+            pages: (0..SORTS.len() * EACH).map(Page::new).collect(),
+            counts: RaceCounts::default(),
+        }
+    }
+
+    /// Runs the process, and returns what its pages must hold.
+    pub(super) fn run(mut self, operations: u32) -> Checked<(RaceCounts, Vec<Page>)> {
+        for _ in 0..operations {
+            let number = self.random.below(self.pages.len() as u32) as usize;
+            match self.random.below(22) {
+                0..7 => self.load(number)?,
+                7..14 => self.store(number)?,
+                14 => self.forget(number)?,
+                15 => self.map_again(number / EACH)?,
+                16 => self.protect(number)?,
+                17 => self.populate(number)?,
+                18 => self.insist(|| self.advise(number, Advice::Unmergeable))?,
+                19 => self.insist(|| self.advise(number, Advice::Mergeable))?,
+                _ => self.fork(number)?,
+            }
+            self.counts.operations += 1;
+            ended_operation();
+        }
+        for number in 0..self.pages.len() {
+            self.load(number)?;
+        }
+        Ok((self.counts, self.pages))
+    }
+
+    /// Bytes of a page that only this process writes.
+    fn span(&mut self, number: usize) -> Range<usize> {
+        let (start, length) = match self.pages[number].is_private() {
+            true => (0, PAGE_SIZE),
+            false => (self.cpu * PART, PART),
+        };
+        let offset = self.random.below(length as u32) as usize;
+        match self.random.below(3) {
+            0 | 1 => start..start + length,
+            _ => start + offset..start + length.min(offset + 100),
+        }
+    }
+
+    fn load(&mut self, number: usize) -> Checked {
+        let span = self.span(number);
+        let mut seen = [0; PAGE_SIZE];
+        let (seen, offset) = (&mut seen[span.clone()], span.start);
+        let ended = self.access(number, Access::Load, |machine, pfn| {
+            machine.cpu_load(pfn, offset, seen).is_ok()
+        })?;
+        if ended && *seen != self.pages[number].bytes[span] {
+            return Err(format!(
+                "process {}: wrong bytes in page {number}",
+                self.cpu
+            ));
+        }
+        Ok(())
+    }
+
+    fn store(&mut self, number: usize) -> Checked {
+        let span = self.span(number);
+        // Often one of few values, so that pages are equal.
+        let bound = [3, 256][self.random.below(2) as usize];
+        let bytes = [self.random.below(bound) as u8; PAGE_SIZE];
+        let (bytes, offset) = (&bytes[span.clone()], span.start);
+        self.pages[number].copied = true;
+        let ended = self.access(number, Access::Store, |machine, pfn| {
+            machine.cpu_store(pfn, offset, bytes);
+            true
+        })?;
+        if ended {
+            self.pages[number].bytes[span].copy_from_slice(bytes);
+        }
+        Ok(())
+    }
+
+    /// Whether an access succeeded. If not, that is nobody's fault.
+    fn access(
+        &mut self,
+        number: usize,
+        access: Access,
+        mut act: impl FnMut(&SimMachine<INDEX_BITS>, Pfn) -> bool,
+    ) -> Checked<bool> {
+        loop {
+            let (memory, page) = (&self.track.memory, page(number));
+            let outcome = try_access(memory, self.space, self.cpu, page, access, &mut act)?;
+            match outcome {
+                None if self.pages[number].lost => {
+                    return Err(format!("process {} reached lost page {number}", self.cpu));
+                }
+                None => return Ok(true),
+                Some(Outcome::Resolved) => {}
+                Some(Outcome::Retry) => wait(),
+                // Allocations are refused at any time.
+                Some(Outcome::Oom) => return Ok(false),
+                Some(Outcome::Sigbus(bus))
+                    if bus.code.is_memory_error() && bus.address == page.address() =>
+                {
+                    self.counts.signals += 1;
+                    return self.was_lost(number).map(|()| false);
+                }
+                Some(other) => {
+                    return Err(format!("process {} page {number}: {other:?}", self.cpu));
+                }
+            }
+        }
+    }
+
+    /// The process was told that a page is lost: it must have been possible.
+    fn was_lost(&mut self, number: usize) -> Checked {
+        let entry = self.track.memory.entry(self.space, page(number).address());
+        let failed = locked(&self.track.failed);
+        let model = &mut self.pages[number];
+        let possible = match (model.sort, entry) {
+            (Sort::Copied, _) if !model.copied => false,
+            (Sort::Private | Sort::Copied, Entry::HwPoison(pfn)) => failed.contains(&pfn),
+            (Sort::Private | Sort::Copied, _) => false,
+            (Sort::Memory | Sort::Disk, _) => !failed.is_empty(),
+        };
+        model.lost = true;
+        if possible {
+            return Ok(());
+        }
+        Err(format!(
+            "process {}: page {number} cannot be lost, with {entry:?}",
+            self.cpu
+        ))
+    }
+
+    /// Repeats a call that something was refused to.
+    fn insist(&self, call: impl Fn() -> Result<(), Errno>) -> Checked {
+        for _ in 0..PATIENCE {
+            match call() {
+                Ok(()) => return Ok(()),
+                Err(Errno::ENOMEM) => wait(),
+                Err(error) => return Err(format!("process {}: {error:?}", self.cpu)),
+            }
+        }
+        Err(format!("process {} gets no memory", self.cpu))
+    }
+
+    fn advise(&self, number: usize, advice: Advice) -> Result<(), Errno> {
+        let (start, length) = (page(number).address(), PAGE_SIZE as u64);
+        self.track.memory.madvise(self.space, start, length, advice)
+    }
+
+    fn forget(&mut self, number: usize) -> Checked {
+        self.insist(|| self.advise(number, Advice::DontNeed))?;
+        if self.pages[number].is_private() {
+            self.pages[number] = Page::new(number);
+        }
+        Ok(())
+    }
+
+    fn map_again(&mut self, sort: usize) -> Checked {
+        self.insist(|| self.track.map(self.space, sort))?;
+        for number in sort * EACH..(sort + 1) * EACH {
+            if self.pages[number].is_private() {
+                self.pages[number] = Page::new(number);
+            }
+        }
+        Ok(())
+    }
+
+    /// Forbids stores for the time of a load.
+    fn protect(&mut self, number: usize) -> Checked {
+        for protection in [Protection::READ, Protection::READ_WRITE] {
+            let (start, length) = (page(number).address(), PAGE_SIZE as u64);
+            let memory = &self.track.memory;
+            self.insist(|| memory.mprotect(self.space, start, length, protection))?;
+            self.load(number)?;
+        }
+        Ok(())
+    }
+
+    fn populate(&mut self, number: usize) -> Checked {
+        self.pages[number].copied = true;
+        match self.advise(number, Advice::PopulateWrite) {
+            Ok(()) | Err(Errno::ENOMEM) => Ok(()),
+            Err(Errno::EHWPOISON) => self.was_lost(number),
+            Err(error) => Err(format!("process {}: populate: {error:?}", self.cpu)),
+        }
+    }
+
+    /// Lets a child read and write what it got, and ends it.
+    fn fork(&mut self, number: usize) -> Checked {
+        let memory = &self.track.memory;
+        let space = match memory.fork(self.space) {
+            Ok(space) => space,
+            Err(Errno::ENOMEM) => return Ok(()),
+            Err(error) => return Err(format!("process {}: fork: {error:?}", self.cpu)),
+        };
+        let mut child = Racer {
+            space: &space,
+            pages: self.pages.clone(),
+            random: self.random.clone(),
+            counts: RaceCounts::default(),
+            ..*self
+        };
+        let ran = child.live(number);
+        let mut stored = child.pages.split_off(2 * EACH);
+        for (number, model) in (2 * EACH..).zip(&mut stored) {
+            // The child may be told of an error before the page is unmapped from everyone.
+            let entry = memory.entry(self.space, page(number).address());
+            model.lost &= self.pages[number].lost || !matches!(entry, Entry::Page(..));
+        }
+        memory.destroy(space);
+        // What the child wrote to shared pages is there.
+        self.pages.splice(2 * EACH.., stored);
+        self.random.number();
+        ran
+    }
+
+    fn live(&mut self, number: usize) -> Checked {
+        self.load(number)?;
+        self.store(number)?;
+        let other = self.random.below(self.pages.len() as u32) as usize;
+        self.load(other)
+    }
+}
