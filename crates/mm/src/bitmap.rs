@@ -52,6 +52,12 @@ impl Bitmap {
         }
     }
 
+    /// How many members there are; it visits them all.
+    pub(crate) fn len(&self) -> usize {
+        let ones = self.levels[0].iter().map(|word| word.count_ones() as usize);
+        ones.sum()
+    }
+
     /// The least member.
     pub(crate) fn first(&self) -> Option<usize> {
         let mut word = 0;

@@ -41,6 +41,18 @@ impl Buddy {
         self.free
     }
 
+    /// Whether there is a free block of at least `order`.
+    pub(crate) fn has_block(&self, order: usize) -> bool {
+        self.orders[order..]
+            .iter()
+            .any(|blocks| blocks.first().is_some())
+    }
+
+    /// How many free blocks of exactly `order` there are.
+    pub(crate) fn free_blocks(&self, order: usize) -> usize {
+        self.orders[order].len()
+    }
+
     /// Takes the lowest smallest free block of at least `order`; the rest of it stays free.
     pub(crate) fn allocate(&mut self, order: usize) -> Option<usize> {
         let (from, block) = (order..=MAX_ORDER)

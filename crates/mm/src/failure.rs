@@ -191,6 +191,10 @@ impl<M: Machine> Memory<M> {
                     };
                     return Ok(self.report(PageType::FreeBuddy, action, None));
                 }
+                // It is isolated when compaction gives it back.
+                FrameState::Claimed => {
+                    return Ok(self.report(PageType::FreeBuddy, Action::Delayed, None));
+                }
                 FrameState::Reserved | FrameState::Kernel | FrameState::Isolated => {
                     return Ok(self.report(PageType::ReservedKernel, Action::Ignored, None));
                 }

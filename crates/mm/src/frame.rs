@@ -13,7 +13,7 @@ use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crate::lock::{Mutex, MutexGuard};
 
-use crate::buddy::Buddy;
+use crate::buddy::{Buddy, MAX_ORDER};
 use crate::rmap::Mappers;
 use crate::{Allocation, Errno, FileId, Machine, Pfn};
 
@@ -37,6 +37,8 @@ pub enum FrameState {
     },
     /// Private memory that pages share because its contents are equal. Nobody can store to it.
     Ksm,
+    /// Taken out of the allocator by compaction, which gathers a block there.
+    Claimed,
     /// Has an uncorrectable error, and nobody uses it: never handed out again.
     Isolated,
 }
@@ -398,6 +400,80 @@ impl Frames {
             frame.state = FrameState::Isolated;
         }
         taken
+    }
+
+    /// Whether a block of `2^order` frames is free, or a greater one.
+    pub(crate) fn has_free_block(&self, order: usize) -> bool {
+        self.buddy.lock().has_block(order)
+    }
+
+    pub(crate) fn free_blocks(&self) -> [usize; MAX_ORDER + 1] {
+        let buddy = self.buddy.lock();
+        core::array::from_fn(|order| buddy.free_blocks(order))
+    }
+
+    /// All whole blocks of `2^order` frames, the highest first.
+    pub(crate) fn blocks(&self, order: usize) -> impl Iterator<Item = Range<Pfn>> + use<> {
+        let first = self.first;
+        let size = 1 << order;
+        let blocks = self.frames.len() as u64 / size;
+        (0..blocks).rev().map(move |block| {
+            let start = first + block * size;
+            Pfn(start)..Pfn(start + size)
+        })
+    }
+
+    /// Claims a frame, if it is in the allocator.
+    pub(crate) fn claim_free(&self, pfn: Pfn) -> bool {
+        let Some(mut frame) = self.find(pfn) else {
+            return false;
+        };
+        let claimed = frame.state == FrameState::Free
+            && self.buddy.lock().take((pfn.0 - self.first) as usize);
+        if claimed {
+            frame.state = FrameState::Claimed;
+        }
+        claimed
+    }
+
+    /// Claims a frame instead of giving the last reference back. Returns `false` if it is not
+    /// the last; the caller keeps it.
+    pub(crate) fn claim_held(&self, reference: &UserFrame) -> bool {
+        let mut frame = self.lock(reference);
+        if frame.references != 1 {
+            return false;
+        }
+        frame.references = 0;
+        *frame = Frame::new(FrameState::Claimed);
+        true
+    }
+
+    /// Gives the frames of a block back that are claimed, but isolates those that were found to
+    /// be poisoned meanwhile. The caller keeps errors away; and says whether all are claimed: if
+    /// they are sound as well, they are free as one block.
+    pub(crate) fn release_claimed(&self, block: Range<Pfn>, all: bool) {
+        let mut sound = all;
+        for pfn in (block.start.0..block.end.0).map(Pfn) {
+            let mut frame = self.lock_known(pfn);
+            if frame.state == FrameState::Claimed && frame.poisoned {
+                frame.state = FrameState::Isolated;
+                sound = false;
+            }
+        }
+        for pfn in (block.start.0..block.end.0).map(Pfn) {
+            let mut frame = self.lock_known(pfn);
+            if frame.state == FrameState::Claimed {
+                frame.state = FrameState::Free;
+                if !sound {
+                    self.buddy.lock().release((pfn.0 - self.first) as usize, 0);
+                }
+            }
+        }
+        if sound {
+            let order = (block.end.0 - block.start.0).trailing_zeros() as usize;
+            let start = (block.start.0 - self.first) as usize;
+            self.buddy.lock().release(start, order);
+        }
     }
 
     /// Makes an isolated, locked frame free again.

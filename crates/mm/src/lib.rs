@@ -45,7 +45,7 @@
 //!
 //! # What is not here
 //!
-//! Huge pages, khugepaged, hugetlb, compaction, swap, `mremap`, `mlock`,
+//! Huge pages, khugepaged, hugetlb, swap, `mremap`, `mlock`,
 //! merging of areas, per-CPU lists of free frames.
 
 #![cfg_attr(not(any(test, feature = "sim")), no_std)]
@@ -60,6 +60,7 @@ mod buddy;
 mod calls;
 #[cfg(any(test, feature = "sim"))]
 mod check;
+mod compact;
 mod entry;
 mod errno;
 mod failure;

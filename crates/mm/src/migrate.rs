@@ -11,7 +11,7 @@ use crate::rmap::Mapper;
 use crate::{Errno, File, FrameState, Machine, Memory, Pfn, Poisoned, Protection, UserFrame};
 
 /// Why a page stays where it is.
-enum Stays {
+pub(crate) enum Stays {
     Error(Errno),
     Poisoned(Poisoned),
 }
@@ -72,7 +72,7 @@ impl<M: Machine> Memory<M> {
     }
 
     /// Moves a page that is marked as migrating. On an error it is mapped as before.
-    fn migrate(&self, page: &UserFrame) -> Result<(), Stays> {
+    pub(crate) fn migrate(&self, page: &UserFrame) -> Result<(), Stays> {
         let (state, mappers) = {
             let frame = self.frames.lock(page);
             (frame.state, frame.mappers.len())

@@ -30,7 +30,7 @@ fn promises_hold_over_random_programs() {
     // A run that injects or consumes nothing proves nothing.
     assert!(counts.injected > 100 && counts.consumed > 50);
     assert!(counts.signals > 20 && counts.refused > 50);
-    assert!(counts.merged > 100 && counts.healed > 10);
+    assert!(counts.merged > 50 && counts.healed > 3 && counts.emptied > 10);
 }
 
 #[test]

@@ -34,9 +34,13 @@ impl World {
     /// The frame is about to fail. Returns whether the simulation may do that.
     fn may_lose(&mut self, pfn: Pfn) -> bool {
         match self.memory.frame_state(pfn) {
-            None | Some(FrameState::Kernel | FrameState::Isolated | FrameState::Reserved) => {
-                return false;
-            }
+            None
+            | Some(
+                FrameState::Kernel
+                | FrameState::Claimed
+                | FrameState::Isolated
+                | FrameState::Reserved,
+            ) => return false,
             Some(FrameState::Free) => {}
             Some(FrameState::File { file, index }) => {
                 if let Some(model) = self.files.iter_mut().find(|model| model.file.id() == file) {

@@ -13,6 +13,7 @@
 mod access;
 mod calls;
 mod campaign;
+mod compact;
 mod errors;
 mod files;
 mod ksm;

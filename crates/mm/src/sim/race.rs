@@ -17,6 +17,7 @@ use super::run::words;
 use super::schedule::{Schedule, ended_operation};
 use super::world::{Checked, INDEX_BITS, WINDOW};
 use super::{Random, SimMachine, memory_with};
+use crate::compact::Obstacle;
 use crate::{
     AddressSpace, Context, Entry, Errno, File, FileKind, FrameState, Memory, PAGE_SIZE, Pfn,
     Placement, Protection, Sharing, Source, VirtualPage,
@@ -57,6 +58,10 @@ pub struct RaceCounts {
     pub moved: u64,
     /// Pages written back.
     pub synced: u64,
+    /// Blocks of frames that were emptied.
+    pub emptied: u64,
+    /// Frames shared by contents that failed, and that nobody lost.
+    pub healed: u64,
 }
 
 impl core::ops::AddAssign for RaceCounts {
@@ -66,6 +71,8 @@ impl core::ops::AddAssign for RaceCounts {
         self.injected += other.injected;
         self.moved += other.moved;
         self.synced += other.synced;
+        self.emptied += other.emptied;
+        self.healed += other.healed;
     }
 }
 
@@ -107,6 +114,7 @@ pub fn race(seed: u64, operations: u32) -> Result<RaceCounts, String> {
         counts += more;
         racers.push(pages);
     }
+    counts.healed = track.memory.ksm_statistics().pages_healed;
     track.finish(&racers)?;
     Ok(counts)
 }
@@ -121,6 +129,8 @@ impl Track {
             let page = [STORED; PAGE_SIZE];
             memory.machine().preset(files[0].id(), index, page);
         }
+        let two = memory.set_ksm_max_page_sharing(2);
+        two.expect("nothing is merged yet");
         let spaces = (0..CPUS).map(|_| memory.create().expect("there is memory"));
         let spaces = spaces.collect();
         let track = Self {
@@ -132,6 +142,8 @@ impl Track {
         for space in &track.spaces {
             let mapped = (0..SORTS.len()).try_for_each(|sort| track.map(space, sort));
             mapped.expect("there is memory");
+            let merging = track.memory.set_memory_merge(space, true);
+            merging.expect("it needs no memory");
         }
         track
     }
@@ -168,7 +180,7 @@ impl Track {
                 Entry::Page(pfn, _) => pfn,
                 _ => Pfn(FIRST_FRAME + u64::from(random.below(FRAMES))),
             };
-            match random.below(16) {
+            match random.below(24) {
                 0 => counts.injected += u64::from(self.poison(pfn, random.below(64))),
                 1 => {
                     locked(&self.failed).insert(pfn);
@@ -179,7 +191,12 @@ impl Track {
                 4..8 => counts.synced += u64::from(memory.sync(&self.files[2]).is_ok()),
                 8..12 => self.read(&mut random)?,
                 12 => memory.machine().refuse_allocation(random.below(6)),
-                _ => drop(memory.ksm_scan(SORTS.len() * EACH)),
+                13..18 => drop(memory.ksm_scan(1 + random.below(40) as usize)),
+                18 => drop(memory.ksm_unmerge_all()),
+                19..22 => {
+                    counts.emptied += u64::from(self.empty_block(pfn, random.below(4)));
+                }
+                _ => {}
             }
             ended_operation();
         }
@@ -195,6 +212,19 @@ impl Track {
         locked(&self.failed).insert(pfn);
         self.memory.machine().poison(pfn, line as usize);
         true
+    }
+
+    /// Moves everything out of the block that a frame is in.
+    fn empty_block(&self, pfn: Pfn, order: u32) -> bool {
+        let start = pfn.0 >> order << order;
+        match self.memory.empty(Pfn(start)..Pfn(start + (1 << order))) {
+            Ok(()) => true,
+            Err(Obstacle::Poisoned(pfn)) => {
+                self.memory.isolate_consumed(pfn);
+                false
+            }
+            Err(_) => false,
+        }
     }
 
     /// Reads the file that nobody writes.

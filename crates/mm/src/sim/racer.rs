@@ -67,13 +67,15 @@ impl<'t> Racer<'t> {
     pub(super) fn run(mut self, operations: u32) -> Checked<(RaceCounts, Vec<Page>)> {
         for _ in 0..operations {
             let number = self.random.below(self.pages.len() as u32) as usize;
-            match self.random.below(20) {
+            match self.random.below(22) {
                 0..7 => self.load(number)?,
                 7..14 => self.store(number)?,
                 14 => self.forget(number)?,
                 15 => self.map_again(number / EACH)?,
                 16 => self.protect(number)?,
                 17 => self.populate(number)?,
+                18 => self.insist(|| self.advise(number, Advice::Unmergeable))?,
+                19 => self.insist(|| self.advise(number, Advice::Mergeable))?,
                 _ => self.fork(number)?,
             }
             self.counts.operations += 1;
@@ -93,7 +95,7 @@ impl<'t> Racer<'t> {
         };
         let offset = self.random.below(length as u32) as usize;
         match self.random.below(3) {
-            0 => start..start + length,
+            0 | 1 => start..start + length,
             _ => start + offset..start + length.min(offset + 100),
         }
     }
@@ -116,8 +118,9 @@ impl<'t> Racer<'t> {
 
     fn store(&mut self, number: usize) -> Checked {
         let span = self.span(number);
-        // Few values, so that pages are equal and merge.
-        let bytes = [self.random.below(3) as u8; PAGE_SIZE];
+        // Often one of few values, so that pages are equal.
+        let bound = [3, 256][self.random.below(2) as usize];
+        let bytes = [self.random.below(bound) as u8; PAGE_SIZE];
         let (bytes, offset) = (&bytes[span.clone()], span.start);
         self.pages[number].copied = true;
         let ended = self.access(number, Access::Store, |machine, pfn| {
@@ -254,7 +257,12 @@ impl<'t> Racer<'t> {
             ..*self
         };
         let ran = child.live(number);
-        let stored = child.pages.split_off(2 * EACH);
+        let mut stored = child.pages.split_off(2 * EACH);
+        for (number, model) in (2 * EACH..).zip(&mut stored) {
+            // The child may be told of an error before the page is unmapped from everyone.
+            let entry = memory.entry(self.space, page(number).address());
+            model.lost &= self.pages[number].lost || !matches!(entry, Entry::Page(..));
+        }
         memory.destroy(space);
         // What the child wrote to shared pages is there.
         self.pages.splice(2 * EACH.., stored);

@@ -81,6 +81,10 @@ kinds! {
     PoisonMerged 2,
     /// Settings of merging.
     TuneKsm 1,
+    /// Compaction.
+    Compact 1,
+    /// Moves everything out of a block of frames.
+    EmptyBlock 4,
     /// Refuses one of the next allocations.
     RefuseAllocation 4,
     /// Fails one of the next store operations.

@@ -64,6 +64,8 @@ counts! {
     merged = "merging scans",
     /// Frames so shared that failed, and that nobody lost.
     healed = "frames healed",
+    /// Blocks of frames out of which pages were moved.
+    emptied = "blocks emptied",
 }
 
 /// A manager of so many simulated frames, with the tables of the hardware.
@@ -206,6 +208,8 @@ impl World {
             Kind::Mergeable => self.mergeable(process, page, c, d)?,
             Kind::Scan => self.scan(c)?,
             Kind::PoisonMerged => self.poison_merged(b, c),
+            Kind::Compact => self.compact(c)?,
+            Kind::EmptyBlock => self.empty_block(process, page, c)?,
             Kind::TuneKsm => self.tune_ksm(c, d)?,
             Kind::SoftOffline => self.soft_offline(process, page)?,
         }

@@ -1,0 +1,75 @@
+//! Steps of compaction.
+
+use std::format;
+
+use super::World;
+use super::world::{Checked, FRAMES};
+use crate::compact::Obstacle;
+use crate::sim::FIRST_FRAME;
+use crate::{Errno, FrameState, Pfn, VirtualPage};
+
+impl World {
+    /// Compaction must succeed if a block can be emptied and nothing comes in between.
+    pub(super) fn compact(&mut self, c: u32) -> Checked {
+        let order = c as usize % 6;
+        let possible = self.can_compact(order);
+        let (free, corrupted) = (self.memory.free_frames(), self.memory.corrupted_bytes());
+        let got = self.memory.compact(order);
+        self.refused |= self.memory.machine().take_refused();
+        let disturbed = self.refused || self.memory.corrupted_bytes() != corrupted;
+        if !disturbed && self.memory.free_frames() != free {
+            return Err(format!(
+                "compaction left {} of {free} frames free",
+                self.memory.free_frames()
+            ));
+        }
+        let blocks = self.memory.free_blocks();
+        match got {
+            Ok(()) if blocks[order..].iter().sum::<usize>() > 0 => Ok(()),
+            Err(Errno::ENOMEM) if disturbed || !possible => Ok(()),
+            got => Err(format!("compaction to order {order}: {got:?}, {blocks:?}")),
+        }
+    }
+
+    /// Empties the block that a page is in, whether or not there is another that is free.
+    pub(super) fn empty_block(&mut self, process: usize, page: VirtualPage, c: u32) -> Checked {
+        let Some(pfn) = self.frame_of(&self.processes[process].space, page) else {
+            return Ok(());
+        };
+        let size = 1u64 << (c % 4);
+        let start = pfn.0 / size * size;
+        let block = Pfn(start)..Pfn(start + size);
+        let states = || (start..start + size).map(|pfn| self.memory.frame_state(Pfn(pfn)));
+        let moves = states().any(|state| state != Some(FrameState::Free));
+        match self.memory.empty(block) {
+            Ok(()) if states().all(|state| state == Some(FrameState::Free)) => {
+                self.counts.emptied += u64::from(moves);
+                Ok(())
+            }
+            Ok(()) => Err(format!("frame {start:#x} and {size} more are not free")),
+            Err(Obstacle::Poisoned(pfn)) => {
+                self.memory.isolate_consumed(pfn);
+                Ok(())
+            }
+            Err(Obstacle::NoMemory) => self.out_of_memory(),
+            Err(Obstacle::Here) if states().any(|state| !is_movable(state)) => Ok(()),
+            Err(Obstacle::Here) => Err(format!("nothing is in the way at frame {start:#x}")),
+        }
+    }
+
+    /// Whether a block holds nothing that cannot be moved, and the rest has room for it.
+    fn can_compact(&self, order: usize) -> bool {
+        let size = 1u64 << order;
+        let movable = |pfn| is_movable(self.memory.frame_state(Pfn(FIRST_FRAME + pfn)));
+        self.memory.free_frames() >= size as usize
+            && (0..u64::from(FRAMES) / size)
+                .any(|block| (block * size..(block + 1) * size).all(movable))
+    }
+}
+
+fn is_movable(state: Option<FrameState>) -> bool {
+    matches!(
+        state,
+        Some(FrameState::Free | FrameState::Anonymous | FrameState::Ksm | FrameState::File { .. })
+    )
+}

@@ -1,0 +1,259 @@
+//! Compaction: blocks of free frames where there were only single ones.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use mm::sim::{CPUS, Random, SimMachine, memory, try_access};
+use mm::{
+    Access, AddressSpace, Entry, Errno, FileKind, FrameState, MAX_ORDER, Memory, Outcome,
+    PAGE_SIZE, Pfn, Placement, Protection, Sharing, Source, VirtualAddress,
+};
+
+fn at(page: u64) -> VirtualAddress {
+    VirtualAddress(0x7000_0000 + page * PAGE_SIZE as u64)
+}
+
+fn process(memory: &Memory<SimMachine>, pages: u64) -> AddressSpace {
+    let space = memory.create().unwrap();
+    map(memory, &space, pages);
+    space
+}
+
+fn map(memory: &Memory<SimMachine>, space: &AddressSpace, pages: u64) {
+    let (rw, private) = (Protection::READ_WRITE, Sharing::Private);
+    let length = pages * PAGE_SIZE as u64;
+    memory
+        .mmap(
+            space,
+            Placement::Fixed(at(0)),
+            length,
+            rw,
+            private,
+            Source::Anonymous,
+        )
+        .unwrap();
+}
+
+fn unmap(memory: &Memory<SimMachine>, space: &AddressSpace, page: u64) {
+    memory.munmap(space, at(page), PAGE_SIZE as u64).unwrap();
+}
+
+fn touch(
+    memory: &Memory<SimMachine>,
+    space: &AddressSpace,
+    (cpu, page): (usize, u64),
+    access: Access,
+    mut act: impl FnMut(&SimMachine, Pfn) -> bool,
+) -> Outcome {
+    for _ in 0..1000 {
+        match try_access(memory, space, cpu, at(page).page(), access, &mut act).unwrap() {
+            None => return Outcome::Resolved,
+            Some(Outcome::Resolved | Outcome::Retry) => {}
+            Some(other) => return other,
+        }
+    }
+    panic!("it does not end");
+}
+
+fn store(memory: &Memory<SimMachine>, space: &AddressSpace, place: (usize, u64), value: u8) {
+    let outcome = touch(memory, space, place, Access::Store, |machine, pfn| {
+        machine.cpu_store(pfn, 0, &[value; PAGE_SIZE]);
+        true
+    });
+    assert_eq!(outcome, Outcome::Resolved);
+}
+
+fn load(memory: &Memory<SimMachine>, space: &AddressSpace, place: (usize, u64)) -> u8 {
+    let mut byte = [0];
+    let outcome = touch(memory, space, place, Access::Load, |machine, pfn| {
+        machine.cpu_load(pfn, 99, &mut byte).is_ok()
+    });
+    assert_eq!(outcome, Outcome::Resolved);
+    byte[0]
+}
+
+/// A process with a page in every other frame, and no two free frames side by side.
+fn fragmented(memory: &Memory<SimMachine>) -> AddressSpace {
+    let space = process(memory, 200);
+    let mut pages = 0;
+    while memory.free_frames() > 0 {
+        store(memory, &space, (0, pages), pages as u8);
+        pages += 1;
+    }
+    // Pages follow each other in memory.
+    (0..pages)
+        .step_by(2)
+        .for_each(|page| unmap(memory, &space, page));
+    let blocks = memory.free_blocks();
+    assert_eq!(blocks[0], memory.free_frames(), "{blocks:?}");
+    space
+}
+
+fn check(memory: &Memory<SimMachine>, space: &AddressSpace) {
+    memory.check().unwrap();
+    for page in (1..200).step_by(2) {
+        if memory.entry(space, at(page)) != Entry::Empty {
+            assert_eq!(load(memory, space, (0, page)), page as u8);
+        }
+    }
+}
+
+#[test]
+fn scattered_free_frames_become_a_block_and_nobody_notices() {
+    let memory = memory(128);
+    let space = fragmented(&memory);
+    let child = memory.fork(&space).unwrap();
+    let free = memory.free_frames();
+    for order in 1..=4 {
+        memory.compact(order).unwrap();
+        let blocks = memory.free_blocks();
+        assert!(blocks[order..].iter().any(|count| *count > 0), "{blocks:?}");
+        assert_eq!(memory.free_frames(), free);
+        check(&memory, &space);
+        check(&memory, &child);
+    }
+    assert_eq!(memory.compact(6), Err(Errno::ENOMEM), "half is not free");
+    assert_eq!(memory.compact(MAX_ORDER + 1), Err(Errno::EINVAL));
+    memory.destroy(space);
+    memory.destroy(child);
+    assert_eq!(memory.free_frames(), 128);
+    assert_eq!(memory.compact(7), Ok(()), "there is one already");
+}
+
+#[test]
+fn pages_of_files_move_too_and_tables_stay() {
+    let memory = memory(64);
+    let file = memory.create_file(FileKind::Memory, 64 * 4096).unwrap();
+    let hog = process(&memory, 64);
+    let mut pages = 0;
+    // A page of the file, a page of the process.
+    while memory.free_frames() > 1 {
+        let position = pages * PAGE_SIZE as u64;
+        memory
+            .write_file(&file, position, &[pages as u8; PAGE_SIZE])
+            .unwrap();
+        store(&memory, &hog, (0, pages), 1);
+        pages += 1;
+    }
+    let tables = memory.root(&hog);
+    memory.munmap(&hog, at(0), 64 * PAGE_SIZE as u64).unwrap();
+    assert!(memory.free_blocks()[3..].iter().all(|count| *count == 0));
+    memory.compact(3).unwrap();
+    memory.compact(4).unwrap();
+    assert!(memory.free_blocks()[4..].iter().any(|count| *count > 0));
+    memory.check().unwrap();
+    assert_eq!(memory.frame_state(tables), Some(FrameState::Kernel));
+    for page in 0..pages {
+        let mut byte = [0];
+        let position = page * PAGE_SIZE as u64;
+        assert_eq!(memory.read_file(&file, position, &mut byte), Ok(1));
+        assert_eq!(byte[0], page as u8);
+    }
+    // The block with the tables cannot be emptied, however much is free.
+    memory.close(file);
+    assert_eq!(memory.compact(6), Err(Errno::ENOMEM));
+}
+
+#[test]
+fn a_page_that_cannot_be_read_is_dealt_with_and_another_block_serves() {
+    let memory = memory(128);
+    let space = fragmented(&memory);
+    let highest = (0..200)
+        .filter_map(|page| match memory.entry(&space, at(page)) {
+            Entry::Page(pfn, _) => Some((pfn, page)),
+            _ => None,
+        })
+        .max();
+    let (failed, page) = highest.unwrap();
+    memory.machine().poison(failed, 4);
+    let free = memory.free_frames();
+    memory.compact(3).unwrap();
+    assert_eq!(
+        memory.free_frames(),
+        free,
+        "all that was claimed is free again"
+    );
+    assert_eq!(memory.frame_state(failed), Some(FrameState::Isolated));
+    assert_eq!(memory.entry(&space, at(page)), Entry::HwPoison(failed));
+    unmap(&memory, &space, page);
+    check(&memory, &space);
+}
+
+#[test]
+fn every_allocation_of_a_compaction_may_be_refused() {
+    for refused in 0.. {
+        let memory = memory(128);
+        let space = fragmented(&memory);
+        let child = memory.fork(&space).unwrap();
+        let free = memory.free_frames();
+        memory.machine().refuse_allocation(refused);
+        let compacted = memory.compact(4);
+        if !memory.machine().take_refused() {
+            assert_eq!(compacted, Ok(()));
+            assert!(refused >= 8);
+            return;
+        }
+        assert_eq!(compacted, Err(Errno::ENOMEM), "allocation {refused}");
+        assert_eq!(memory.free_frames(), free);
+        check(&memory, &space);
+        check(&memory, &child);
+    }
+}
+
+#[test]
+fn compaction_gets_along_with_faults_and_forks() {
+    let memory = memory(400);
+    let spaces: Vec<_> = (0..CPUS - 1).map(|_| process(&memory, 16)).collect();
+    let hog = process(&memory, 200);
+    let running = AtomicBool::new(true);
+    let mut compacted = 0;
+    thread::scope(|scope| {
+        for (cpu, space) in spaces.iter().enumerate() {
+            let (memory, running) = (&memory, &running);
+            scope.spawn(move || {
+                let mut random = Random(cpu as u64);
+                let mut holds = [0; 16];
+                while running.load(Ordering::Relaxed) {
+                    let page = random.below(16) as usize;
+                    assert_eq!(load(memory, space, (cpu, page as u64)), holds[page]);
+                    if random.below(3) == 0 {
+                        holds[page] = random.below(256) as u8;
+                        store(memory, space, (cpu, page as u64), holds[page]);
+                    }
+                    if random.below(30) == 0 {
+                        memory.destroy(memory.fork(space).unwrap());
+                    }
+                }
+            });
+        }
+        scope.spawn(|| {
+            struct StopOnDrop<'a>(&'a AtomicBool);
+            impl Drop for StopOnDrop<'_> {
+                fn drop(&mut self) {
+                    self.0.store(false, Ordering::Relaxed);
+                }
+            }
+            let _stop = StopOnDrop(&running);
+            for round in 0..60 {
+                for page in 0..200 {
+                    store(&memory, &hog, (CPUS - 1, page), round);
+                }
+                (round as u64 % 2..200)
+                    .step_by(2)
+                    .for_each(|page| unmap(&memory, &hog, page));
+                match memory.compact(7) {
+                    Ok(()) => compacted += 1,
+                    // The others hold tables in what would have to be emptied.
+                    Err(error) => assert_eq!(error, Errno::ENOMEM),
+                }
+                map(&memory, &hog, 200);
+            }
+        });
+    });
+    memory.check().unwrap();
+    spaces.into_iter().for_each(|space| memory.destroy(space));
+    memory.destroy(hog);
+    memory.check().unwrap();
+    assert_eq!(memory.free_frames(), 400);
+    assert!(compacted > 10, "only {compacted}");
+}
