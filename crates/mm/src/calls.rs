@@ -36,6 +36,8 @@ pub enum Source<'a> {
 pub enum Advice {
     /// Forget the pages: private ones read as zeros or the file again (`MADV_DONTNEED`).
     DontNeed,
+    /// The pages may turn into zeros, each until it is stored to (`MADV_FREE`).
+    Free,
     /// Fault all pages in for loads (`MADV_POPULATE_READ`).
     PopulateRead,
     /// Fault all pages in for stores (`MADV_POPULATE_WRITE`).
@@ -59,6 +61,21 @@ pub(crate) fn user_range<M: Machine>(
         return Err(Errno::ENOMEM);
     }
     Ok(pages)
+}
+
+/// The pages that advice is about; none if the length is zero.
+pub(crate) fn advised_range(
+    start: VirtualAddress,
+    length: u64,
+) -> Result<Option<PageRange>, Errno> {
+    let wraps = start.0.checked_add(length).is_none();
+    if !start.is_aligned() || wraps {
+        return Err(Errno::EINVAL);
+    }
+    if length == 0 {
+        return Ok(None);
+    }
+    PageRange::of_bytes(start, length).map(Some)
 }
 
 impl<M: Machine> Memory<M> {
@@ -86,8 +103,12 @@ impl<M: Machine> Memory<M> {
         let backing = self.backing(sharing, source, pages.pages())?;
         let file = backing.file().cloned();
         let mut inner = space.0.inner.lock();
-        let result = self
-            .place(space, &mut inner, placement, pages)
+        let noted = match &file {
+            Some(file) => file.add_space(self.permit(), space.id()),
+            None => Ok(()),
+        };
+        let result = noted
+            .and_then(|()| self.place(space, &mut inner, placement, pages))
             .map(|pages| {
                 let area = Vma {
                     pages,
@@ -234,8 +255,8 @@ impl<M: Machine> Memory<M> {
     ///
     /// # Errors
     ///
-    /// `EINVAL`: unaligned, or wiping an area that is not private and anonymous. `ENOMEM`: a page
-    /// of the range is not mapped, or memory ran out. Populating also gives `EFAULT` for a page
+    /// `EINVAL`: unaligned, or wiping or freeing an area that is not private and anonymous.
+    /// `ENOMEM`: a page of the range is not mapped, or memory ran out. Populating also gives `EFAULT` for a page
     /// that may not be accessed so or is beyond its file, and `EHWPOISON` for one that is lost;
     /// pages before it are populated.
     pub fn madvise(
@@ -245,16 +266,21 @@ impl<M: Machine> Memory<M> {
         length: u64,
         advice: Advice,
     ) -> Result<(), Errno> {
-        if start.is_aligned() && length == 0 {
+        let Some(pages) = advised_range(start, length)? else {
             return Ok(());
-        }
-        let pages = PageRange::of_bytes(start, length)?;
+        };
         let mut inner = space.0.inner.lock();
         if !inner.vmas.covers(pages) {
             return Err(Errno::ENOMEM);
         }
         match advice {
-            Advice::DontNeed => self.zap(space.id(), &mut inner, pages),
+            Advice::Free => {
+                if !inner.vmas.all(pages, Vma::is_private_anonymous) {
+                    return Err(Errno::EINVAL);
+                }
+                self.free_lazily(&inner, pages);
+            }
+            Advice::DontNeed => self.zap(space.id(), &inner, pages),
             Advice::Fork(on_fork) => {
                 if on_fork == OnFork::Wipe && !inner.vmas.all(pages, Vma::is_private_anonymous) {
                     return Err(Errno::EINVAL);
@@ -286,19 +312,27 @@ impl<M: Machine> Memory<M> {
         pages: PageRange,
         access: Access,
     ) -> Result<(), Errno> {
-        for page in (pages.start().0..pages.end().0).map(VirtualPage) {
-            loop {
-                match self.fault(space, page.address(), access) {
-                    Outcome::Resolved => break,
-                    Outcome::Retry => crate::lock::relax(),
-                    Outcome::Oom => return Err(Errno::ENOMEM),
-                    Outcome::Sigbus(bus) if bus.code.is_memory_error() => {
-                        return Err(Errno::EHWPOISON);
-                    }
-                    Outcome::Sigbus(_) | Outcome::Sigsegv(_) => return Err(Errno::EFAULT),
+        (pages.start().0..pages.end().0)
+            .try_for_each(|page| self.populate_page(space, VirtualPage(page), access))
+    }
+
+    /// Faults one page in.
+    pub(crate) fn populate_page(
+        &self,
+        space: &AddressSpace,
+        page: VirtualPage,
+        access: Access,
+    ) -> Result<(), Errno> {
+        loop {
+            match self.fault(space, page.address(), access) {
+                Outcome::Resolved => return Ok(()),
+                Outcome::Retry => crate::lock::relax(),
+                Outcome::Oom => return Err(Errno::ENOMEM),
+                Outcome::Sigbus(bus) if bus.code.is_memory_error() => {
+                    return Err(Errno::EHWPOISON);
                 }
+                Outcome::Sigbus(_) | Outcome::Sigsegv(_) => return Err(Errno::EFAULT),
             }
         }
-        Ok(())
     }
 }

@@ -21,6 +21,8 @@ pub enum Violation {
     PoisonInUse(Pfn),
     /// A page is mapped for stores though the store's copy counts as good, or it is shared.
     Writable(Pfn),
+    /// A private page is pinned, and processes share it.
+    PinShared(Pfn),
     /// An entry lies outside all areas.
     OutsideAreas(Pfn),
     /// A slot of the page cache and its frame disagree.
@@ -60,16 +62,25 @@ impl<M: Machine> Memory<M> {
             }
             let expected = match frame.state {
                 FrameState::Kernel => 1,
-                _ => (mappers.len() + slots.len()) as u32,
+                _ => (mappers.len() + slots.len()) as u32 + frame.pins,
             };
             if frame.references != expected {
                 return Err(Violation::References(pfn, frame.references, expected));
             }
-            if frame.is_user() && (frame.poisoned || frame.references == 0) {
+            let only_pinned = frame.references == frame.pins && frame.pins > 0;
+            if frame.is_user() && (frame.poisoned && !only_pinned || frame.references == 0) {
                 return Err(Violation::PoisonInUse(pfn));
             }
             if frame.state == FrameState::Ksm && !self.ksm.lock().is_stable(pfn) {
                 return Err(Violation::StableTree(pfn));
+            }
+            let anonymous = frame.state == FrameState::Anonymous;
+            if anonymous && frame.pins > 0 && mappers.len() > 1 {
+                return Err(Violation::PinShared(pfn));
+            }
+            let in_file = matches!(frame.state, FrameState::File { .. });
+            if in_file && !mappers.is_empty() && slots.is_empty() {
+                return Err(Violation::Slot(pfn));
             }
             if frame.state == FrameState::Free {
                 free += 1;

@@ -61,6 +61,7 @@ impl Protection {
     /// The same, without stores.
     pub(crate) fn read_only(self) -> Self {
         Self {
+            read: self.read || self.write,
             write: false,
             ..self
         }

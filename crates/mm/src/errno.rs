@@ -21,6 +21,8 @@ pub enum Errno {
     EEXIST = 17,
     /// Invalid argument.
     EINVAL = 22,
+    /// A file would be too large.
+    EFBIG = 27,
     /// The offset does not fit.
     EOVERFLOW = 75,
     /// Not supported, or not any more.

@@ -6,7 +6,6 @@ use crate::lock::{Mutex, MutexGuard};
 
 use crate::ksm::Healing;
 use crate::memory::Space;
-use crate::rmap::Mapper;
 use crate::{
     BusCode, Entry, Errno, FileId, FrameState, Machine, Memory, Pfn, Sigbus, SpaceId, UserFrame,
     VirtualAddress,
@@ -48,7 +47,8 @@ pub enum PageType {
     ReservedKernel,
     /// Private memory, or a page of a file that its store does not have.
     DirtyLru,
-    /// A page of a file that can be read again, or a merged page of which there is a copy.
+    /// A page of a file that can be read again, a merged page of which there is a copy, or
+    /// private memory that was given up.
     CleanLru,
     /// A page of a file that left its cache, or has not entered it.
     TruncatedLru,
@@ -158,6 +158,16 @@ impl<M: Machine> Memory<M> {
     /// `ENXIO`: the frame is not ours. `EHWPOISON`: it was known to be poisoned, and is dealt
     /// with; a consumer may repeat its access, which then faults.
     pub fn memory_failure(&self, pfn: Pfn, context: Context) -> Result<Report, Errno> {
+        self.fail_frame(pfn, None, context)
+    }
+
+    /// The same, for a caller who may hold a reference to the frame, and gives it up.
+    pub(crate) fn fail_frame(
+        &self,
+        pfn: Pfn,
+        held: Option<UserFrame>,
+        context: Context,
+    ) -> Result<Report, Errno> {
         let one = self.failures.lock();
         if !context.simulated {
             self.failures.real.store(true, Ordering::Relaxed);
@@ -165,6 +175,10 @@ impl<M: Machine> Memory<M> {
         let (state, dirty) = {
             let mut frame = self.frames.find(pfn).ok_or(Errno::ENXIO)?;
             if !self.frames.mark_poisoned(&mut frame) {
+                drop(frame);
+                if let Some(held) = held {
+                    self.frames.put(held);
+                }
                 return Err(Errno::EHWPOISON);
             }
             match frame.state {
@@ -181,12 +195,18 @@ impl<M: Machine> Memory<M> {
                     return Ok(self.report(PageType::ReservedKernel, Action::Ignored, None));
                 }
                 FrameState::Anonymous | FrameState::Ksm | FrameState::File { .. } => {
-                    frame.references += 1;
+                    frame.references += u32::from(held.is_none());
                 }
             }
-            (frame.state, frame.dirty || frame.writeback)
+            let dirty = match frame.state {
+                FrameState::File { .. } => frame.dirty || frame.writeback,
+                FrameState::Anonymous => !frame.lazy_free,
+                // Who gave it up merged it, and others may have it now.
+                _ => true,
+            };
+            (frame.state, dirty)
         };
-        let page = UserFrame::of_entry(pfn);
+        let page = held.unwrap_or(UserFrame::of_entry(pfn));
         let mut healing = Healing::default();
         if state == FrameState::Ksm {
             healing = self.heal(&page);
@@ -195,6 +215,11 @@ impl<M: Machine> Memory<M> {
             FrameState::Ksm if healing.done => self.conclude(&page, PageType::CleanLru, None),
             FrameState::File { file, index } => {
                 self.file_page_failed(&page, file, index, dirty, context.consumer)
+            }
+            // Its process cannot tell this from the kernel having taken the page back.
+            _ if !dirty => {
+                self.unmap_clean(&page);
+                self.conclude(&page, PageType::CleanLru, None)
             }
             _ => {
                 let signal = self.unmap_lost(&page, Entry::HwPoison(pfn), context.consumer);
@@ -229,7 +254,7 @@ impl<M: Machine> Memory<M> {
         let signal = if dirty {
             self.unmap_lost(page, Entry::Empty, consumer)
         } else {
-            self.unmap_failed(page, Entry::Empty, |_, _| {});
+            self.unmap_clean(page);
             None
         };
         if let Some(cached) = cached {
@@ -238,7 +263,8 @@ impl<M: Machine> Memory<M> {
         self.conclude(page, page_type, signal)
     }
 
-    /// Unmaps a page whose contents are gone, and finds out who must know. Returns what the
+    /// Unmaps a page whose contents are gone, of which no mapping is added: whoever would do so
+    /// sees under the frame's lock that it is poisoned. Finds out who must know. Returns what the
     /// consumer must be told.
     fn unmap_lost(
         &self,
@@ -247,41 +273,33 @@ impl<M: Machine> Memory<M> {
         consumer: Option<Consumer>,
     ) -> Option<Sigbus> {
         let mut told: Option<VirtualAddress> = None;
-        self.unmap_failed(page, left, |space, mapper| {
-            let address = mapper.page().address();
-            if let Some(consumer) = consumer.filter(|consumer| consumer.space == space.id) {
+        let consumer_in = |space: &Space| consumer.filter(|consumer| consumer.space == space.id);
+        self.for_each_mapper(
+            page,
+            |space, inner, mapper| {
+                self.unmap_one(inner, mapper, left);
                 // A page that is mapped twice has two addresses: the one touched counts.
-                if told.is_none() || consumer.address.page() == mapper.page() {
-                    told = Some(address);
+                if let Some(consumer) = consumer_in(space)
+                    && (told.is_none() || consumer.address.page() == mapper.page())
+                {
+                    told = Some(mapper.page().address());
                 }
-            } else if self.wants_early_kill(space) {
-                let signal = Sigbus::lost(BusCode::ActionOptional, address);
-                self.machine.notify(Victim {
-                    space: space.id,
-                    signal,
-                });
-            }
-        });
+            },
+            |space, mapper| {
+                if consumer_in(space).is_none() && self.wants_early_kill(space) {
+                    let address = mapper.page().address();
+                    self.machine.notify(Victim {
+                        space: space.id,
+                        signal: Sigbus::lost(BusCode::ActionOptional, address),
+                    });
+                }
+            },
+        );
         told.map(|address| Sigbus::lost(BusCode::ActionRequired, address))
     }
 
     fn wants_early_kill(&self, space: &Space) -> bool {
         space.early_kill.load(Ordering::Relaxed) || self.failures.early_kill.load(Ordering::Relaxed)
-    }
-
-    /// Removes every mapping of a poisoned page, and every translation of it. No mapping is added
-    /// meanwhile: whoever would do so sees under the frame's lock that it is poisoned.
-    fn unmap_failed(&self, page: &UserFrame, left: Entry, each: impl FnMut(&Space, Mapper)) {
-        self.for_each_mapper(
-            page,
-            |_, inner, mapper| {
-                if let Some(unmapped) = inner.table.unmap(&self.machine, mapper.page(), left) {
-                    let frame = unmapped.flush(&self.machine);
-                    self.end_mapping(mapper, frame);
-                }
-            },
-            each,
-        );
     }
 
     /// Our reference is the last one if the page is isolated when we give it back.

@@ -108,8 +108,42 @@ const ROUNDS: usize = 4;
 impl<M: Machine> Memory<M> {
     /// Resolves a fault of `space`, or says what its process must be told.
     pub fn fault(&self, space: &AddressSpace, address: VirtualAddress, access: Access) -> Outcome {
+        self.resolve(address, || self.step(space, address, access))
+    }
+
+    /// Makes the frame of a private page that is mapped this process's own.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`; `EHWPOISON` if it could not be copied.
+    pub(crate) fn unshare_page(
+        &self,
+        space: &AddressSpace,
+        page: VirtualPage,
+    ) -> Result<(), Errno> {
+        let unshare = || self.unshare_step(space, page);
+        match self.resolve(page.address(), unshare) {
+            Outcome::Oom => Err(Errno::ENOMEM),
+            Outcome::Sigbus(_) => Err(Errno::EHWPOISON),
+            // Whatever else happened to the page, its next fault says.
+            Outcome::Resolved | Outcome::Retry | Outcome::Sigsegv(_) => Ok(()),
+        }
+    }
+
+    /// Repeats a step until it needs nothing more.
+    fn resolve(&self, address: VirtualAddress, step: impl Fn() -> Result<(), Stop>) -> Outcome {
+        loop {
+            let before = self.frames.shortages();
+            match self.try_resolve(address, &step) {
+                Outcome::Oom if self.relieve(before) => {}
+                outcome => return outcome,
+            }
+        }
+    }
+
+    fn try_resolve(&self, address: VirtualAddress, step: impl Fn() -> Result<(), Stop>) -> Outcome {
         for _ in 0..ROUNDS {
-            let need = match self.step(space, address, access) {
+            let need = match step() {
                 Ok(()) => return Outcome::Resolved,
                 Err(Stop::Outcome(outcome)) => return outcome,
                 Err(Stop::Need(need)) => need,
@@ -167,6 +201,16 @@ impl<M: Machine> Memory<M> {
             }
             Entry::HwPoison(_) => Err(Stop::Outcome(bus(BusCode::ActionRequired, address))),
             Entry::Migration(_) => Err(Stop::Outcome(Outcome::Retry)),
+        }
+    }
+
+    fn unshare_step(&self, space: &AddressSpace, page: VirtualPage) -> Result<(), Stop> {
+        let inner = space.0.inner.lock();
+        match inner.table.get(&self.machine, page) {
+            Entry::Page(pfn, _) if self.frames.lock_known(pfn).is_shared() => {
+                self.unshare(space, &inner, page)
+            }
+            _ => Ok(()),
         }
     }
 
@@ -277,6 +321,7 @@ impl<M: Machine> Fault<'_, M> {
             .mappers
             .insert(permit, Mapper::new(self.space.id(), self.page))?;
         frame.references += 1;
+        frame.touched = true;
         let mut protection = self.vma.protection.read_only();
         if self.access == Access::Store {
             frame.dirty = true;
@@ -291,11 +336,18 @@ impl<M: Machine> Fault<'_, M> {
     /// A store to a page that is mapped, but not for stores.
     fn store(&self, pfn: Pfn) -> Result<(), Stop> {
         let mut frame = self.memory.frames.lock_known(pfn);
-        if frame.poisoned {
+        if frame.poisoned || (frame.lazy_free && frame.migrating) {
             return Err(Stop::Outcome(Outcome::Retry));
         }
         let ours = match frame.state {
-            FrameState::Anonymous => frame.mappers.len() == 1 && frame.references == 1,
+            // A pinned page is nobody else's, and must stay the one that the process sees.
+            FrameState::Anonymous
+                if frame.mappers.len() == 1 && (frame.references == 1 || frame.pins > 0) =>
+            {
+                frame.lazy_free = false;
+                true
+            }
+            FrameState::Anonymous => false,
             _ if self.vma.sharing == Sharing::Shared => {
                 // Write-notify: from here on the page differs from its store.
                 frame.dirty = true;

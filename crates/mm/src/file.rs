@@ -5,6 +5,8 @@
 //! Nobody gets that older version in its place: reads and faults fail until the whole page is
 //! written again.
 
+mod truncate;
+
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU32, Ordering};
 
@@ -14,8 +16,8 @@ use crate::fault::{Need, Stop};
 use crate::map::OrderedMap;
 use crate::memory::Inner;
 use crate::{
-    BusCode, Errno, FrameState, Machine, Memory, Outcome, PAGE_SIZE, Pfn, Sigbus, StoreError,
-    UserFrame, VirtualAddress,
+    BusCode, Errno, FrameState, Machine, Memory, Outcome, PAGE_SIZE, Pfn, Sigbus, SpaceId,
+    StoreError, UserFrame, VirtualAddress,
 };
 
 /// The name of a file. It is never used again.
@@ -39,6 +41,8 @@ pub struct File {
     /// Handles and areas. The last one takes the cache with it.
     users: AtomicU32,
     cache: Mutex<Cache>,
+    /// The address spaces that have mapped it, and perhaps some that no longer do.
+    spaces: Mutex<OrderedMap<SpaceId, ()>>,
 }
 
 #[derive(Debug)]
@@ -46,13 +50,16 @@ struct Cache {
     /// In bytes.
     size: u64,
     slots: OrderedMap<u32, Slot>,
+    /// How many pages were asked of the store.
+    fills: u64,
     /// An error to report at the next sync.
     error: Option<Errno>,
 }
 
 #[derive(Debug)]
 enum Slot {
-    Filling,
+    /// On its way in. The number tells this attempt from one that a truncation ended.
+    Filling(u64),
     Filled(UserFrame),
     Lost,
 }
@@ -96,9 +103,27 @@ impl File {
         let cache = self.cache.lock();
         let filled = cache.slots.iter().filter_map(|(index, slot)| match slot {
             Slot::Filled(frame) => Some((index, frame.pfn())),
-            Slot::Filling | Slot::Lost => None,
+            Slot::Filling(_) | Slot::Lost => None,
         });
         filled.collect()
+    }
+
+    /// Takes a page out of the cache if, while nobody can find it there, `condition` holds.
+    pub(crate) fn evict_if(
+        &self,
+        index: u32,
+        pfn: Pfn,
+        condition: impl FnOnce() -> bool,
+    ) -> Option<UserFrame> {
+        let mut cache = self.cache.lock();
+        let slot = cache.slots.get(index)?;
+        if !matches!(slot, Slot::Filled(frame) if frame.pfn() == pfn) || !condition() {
+            return None;
+        }
+        match cache.slots.remove(index)? {
+            Slot::Filled(frame) => Some(frame),
+            Slot::Filling(_) | Slot::Lost => None,
+        }
     }
 
     /// Takes a failed page out of the cache, and remembers if that lost something.
@@ -117,7 +142,7 @@ impl File {
         };
         match old {
             Slot::Filled(frame) => Some(frame),
-            Slot::Filling | Slot::Lost => None,
+            Slot::Filling(_) | Slot::Lost => None,
         }
     }
 }
@@ -175,6 +200,7 @@ impl<M: Machine> Memory<M> {
         let cache = Cache {
             size,
             slots: OrderedMap::new(),
+            fills: 0,
             error: None,
         };
         let file = Arc::new(File {
@@ -182,6 +208,7 @@ impl<M: Machine> Memory<M> {
             kind,
             users: AtomicU32::new(1),
             cache: Mutex::new(cache),
+            spaces: Mutex::new(OrderedMap::new()),
         });
         self.files.lock().insert(permit, id, Arc::clone(&file))?;
         Ok(file)
@@ -222,7 +249,7 @@ impl<M: Machine> Memory<M> {
         }
         match cache.slots.get(index) {
             Some(Slot::Filled(frame)) => Ok(self.frames.get(frame.pfn())),
-            Some(Slot::Filling) => Err(Stop::Outcome(Outcome::Retry)),
+            Some(Slot::Filling(_)) => Err(Stop::Outcome(Outcome::Retry)),
             Some(Slot::Lost) => bus(BusCode::ActionRequired, crate::PAGE_SHIFT as u8),
             None => Err(Stop::Need(Need::Fetch(Arc::clone(file), index))),
         }
@@ -235,29 +262,38 @@ impl<M: Machine> Memory<M> {
     /// `ENOMEM`; `EIO` if the store failed; `EBUSY` if another CPU is at it.
     pub(crate) fn fetch(&self, file: &Arc<File>, index: u32) -> Result<(), Errno> {
         let permit = self.permit();
-        {
+        let fill = {
             let mut cache = file.cache.lock();
+            let fill = cache.fills;
             match cache.slots.get(index) {
-                None => cache.slots.insert(permit, index, Slot::Filling)?,
-                Some(Slot::Filling) => return Err(Errno::EBUSY),
+                None => cache.slots.insert(permit, index, Slot::Filling(fill))?,
+                Some(Slot::Filling(_)) => return Err(Errno::EBUSY),
                 Some(_) => return Ok(()),
             }
-        }
+            cache.fills += 1;
+            fill
+        };
         let filled = self.filled_frame(file, index);
         let mut cache = file.cache.lock();
-        let error = match filled {
+        let slot = cache.slots.get_mut(index);
+        let slot = slot.filter(|slot| matches!(slot, Slot::Filling(of) if *of == fill));
+        let error = match (filled, slot) {
             // An error of the frame that is found from here on finds it in its slot.
-            Ok(frame) if !self.frames.lock(&frame).poisoned => {
-                if let Some(slot) = cache.slots.get_mut(index) {
-                    *slot = Slot::Filled(frame);
-                }
+            (Ok(frame), Some(slot)) if !self.frames.lock(&frame).poisoned => {
+                *slot = Slot::Filled(frame);
                 return Ok(());
             }
-            Ok(frame) => {
+            (Err(error), None) => return Err(error),
+            (Ok(frame), None) => {
+                // The page was truncated meanwhile, and what the store had is not in it.
+                self.frames.put(frame);
+                return Err(Errno::EBUSY);
+            }
+            (Ok(frame), Some(_)) => {
                 self.frames.put(frame);
                 Errno::EBUSY
             }
-            Err(error) => error,
+            (Err(error), Some(_)) => error,
         };
         cache.slots.remove(index);
         Err(error)
@@ -305,6 +341,10 @@ impl<M: Machine> Memory<M> {
             let piece = piece(position + done as u64, length - done)?;
             match self.read_piece(file, &piece, &mut into[done..done + piece.length]) {
                 Ok(()) => done += piece.length,
+                // Truncated while it was read.
+                Err((more, _)) if file.size() <= position + (done + more) as u64 => {
+                    return Ok(done + more);
+                }
                 Err((more, error)) if done + more == 0 => return Err(error),
                 Err((more, _)) => return Ok(done + more),
             }
@@ -324,6 +364,7 @@ impl<M: Machine> Memory<M> {
             let frame = self
                 .cached_or_fetch(file, piece.index)
                 .map_err(|error| (done, error))?;
+            self.frames.lock(&frame).touched = true;
             let read = self
                 .machine
                 .read(&frame, piece.offset + done, &mut into[done..]);
@@ -342,7 +383,7 @@ impl<M: Machine> Memory<M> {
         loop {
             match self.cached(file, index) {
                 Ok(frame) => return Ok(frame),
-                Err(Stop::Need(_)) => self.fetch(file, index)?,
+                Err(Stop::Need(_)) => self.with_reclaim(|| self.fetch(file, index))?,
                 Err(Stop::Outcome(Outcome::Retry)) => return Err(Errno::EBUSY),
                 Err(Stop::Outcome(_)) => return Err(Errno::EIO),
             }
@@ -382,17 +423,17 @@ impl<M: Machine> Memory<M> {
         let end =
             (u64::from(piece.index) << crate::PAGE_SHIFT) + (piece.offset + piece.length) as u64;
         let before = file.size();
-        if piece.length == PAGE_SIZE && self.rewrite_lost(file, piece.index, bytes)? {
-            return Ok(());
-        }
         if end > before {
-            file.cache.lock().size = end;
+            self.set_size(file, end);
         }
-        if let Err(error) = self.write_cached(file, piece, bytes) {
-            file.cache.lock().size = before;
-            return Err(error);
+        let written = match self.rewrite_lost(file, piece, bytes) {
+            Ok(false) => self.write_cached(file, piece, bytes),
+            rewritten => rewritten.map(|_| ()),
+        };
+        if written.is_err() && end > before {
+            self.set_size(file, before);
         }
-        Ok(())
+        written
     }
 
     fn write_cached(&self, file: &Arc<File>, piece: &Piece, bytes: &[u8]) -> Result<(), Errno> {
@@ -403,6 +444,7 @@ impl<M: Machine> Memory<M> {
                 // Dirty first: from the first byte on, what the store has is not what was
                 // written. A frame that failed before that counted as clean, and is left alone.
                 frame.dirty |= !frame.poisoned;
+                frame.touched = true;
                 frame.poisoned
             };
             if !poisoned {
@@ -417,15 +459,17 @@ impl<M: Machine> Memory<M> {
 
     /// Brings a lost page back with contents that replace all of it. Until they are complete it
     /// stays lost. Returns whether it was.
-    fn rewrite_lost(&self, file: &File, index: u32, bytes: &[u8]) -> Result<bool, Errno> {
-        if !matches!(file.cache.lock().slots.get(index), Some(Slot::Lost)) {
+    fn rewrite_lost(&self, file: &File, piece: &Piece, bytes: &[u8]) -> Result<bool, Errno> {
+        let index = piece.index;
+        let lost = matches!(file.cache.lock().slots.get(index), Some(Slot::Lost));
+        if !lost || piece.length < PAGE_SIZE {
             return Ok(false);
         }
         let state = FrameState::File {
             file: file.id,
             index,
         };
-        let frame = self.frames.allocate_user(&self.machine, state)?;
+        let frame = self.with_reclaim(|| self.frames.allocate_user(&self.machine, state))?;
         self.frames.lock(&frame).dirty = true;
         self.machine.write(&frame, 0, bytes);
         let mut cache = file.cache.lock();
@@ -483,11 +527,13 @@ impl<M: Machine> Memory<M> {
             frame.writeback = true;
         }
         self.write_protect(page);
+        self.zero_beyond_end(file, index, page);
         let written = self.machine.store_write(file, index, page);
         {
             let mut frame = self.frames.lock(page);
             frame.writeback = false;
-            frame.dirty |= written.is_err();
+            // Whoever pins it may store to it at any time, without a fault that would tell.
+            frame.dirty |= written.is_err() || frame.store_pins > 0;
         }
         match written {
             Ok(()) => {}

@@ -5,19 +5,33 @@ use crate::rmap::Mapper;
 use crate::table::Stale;
 use crate::vma::{Sharing, Vma};
 use crate::{
-    AddressSpace, Entry, Errno, FrameState, Machine, Memory, OnFork, PageRange, Pfn, Protection,
-    SpaceId, VirtualPage,
+    AddressSpace, Entry, Errno, FrameState, Machine, Memory, OnFork, PageRange, Pfn, Poisoned,
+    Protection, SpaceId, VirtualPage,
 };
 
+/// Why there is no child.
+enum Fails {
+    Error(Errno),
+    Poisoned(Poisoned),
+}
+
+impl From<Errno> for Fails {
+    fn from(error: Errno) -> Self {
+        Self::Error(error)
+    }
+}
+
 impl<M: Machine> Memory<M> {
-    /// A copy of an address space. Nothing is read: pages are shared until one side stores.
+    /// A copy of an address space. Pages are shared until one side stores; only pinned ones are
+    /// copied now, because a store of the parent's must not part it from its pin.
     ///
     /// # Errors
     ///
-    /// `ENOMEM`; there is no child, and the parent keeps all it had.
+    /// `ENOMEM`; `EHWPOISON`: a pinned page could not be copied, and is lost. There is no child,
+    /// and the parent keeps all else.
     pub fn fork(&self, parent: &AddressSpace) -> Result<AddressSpace, Errno> {
         loop {
-            match self.try_fork(parent) {
+            match self.with_reclaim(|| self.try_fork(parent)) {
                 Err(Errno::EBUSY) => crate::lock::relax(),
                 result => return result,
             }
@@ -26,7 +40,7 @@ impl<M: Machine> Memory<M> {
 
     /// A fork that gives up with `EBUSY` when it meets a page that is being moved.
     fn try_fork(&self, parent: &AddressSpace) -> Result<AddressSpace, Errno> {
-        let child = self.create()?;
+        let child = self.try_create()?;
         let result = {
             // The child is younger, and spaces are locked in order of age.
             let parent_inner = parent.0.inner.lock();
@@ -49,9 +63,15 @@ impl<M: Machine> Memory<M> {
                 );
                 Ok(child)
             }
-            Err(error) => {
+            Err(fails) => {
                 self.destroy(child);
-                Err(error)
+                match fails {
+                    Fails::Error(error) => Err(error),
+                    Fails::Poisoned(poisoned) => {
+                        self.isolate_consumed(poisoned.pfn);
+                        Err(Errno::EHWPOISON)
+                    }
+                }
             }
         }
     }
@@ -62,16 +82,20 @@ impl<M: Machine> Memory<M> {
         child_id: SpaceId,
         child: &mut Inner,
         stale: &mut Option<Stale>,
-    ) -> Result<(), Errno> {
+    ) -> Result<(), Fails> {
         for vma in parent.vmas.iter().filter(|vma| vma.on_fork != OnFork::Omit) {
-            let permit = self.permit();
             let copy = vma.part(vma.pages);
             let file = copy.backing.file().cloned();
-            if let Err(error) = child.vmas.insert(permit, copy) {
+            let noted = match &file {
+                Some(file) => file.add_space(self.permit(), child_id),
+                None => Ok(()),
+            };
+            let inserted = noted.and_then(|()| child.vmas.insert(self.permit(), copy));
+            if let Err(error) = inserted {
                 if let Some(file) = file {
                     self.close(file);
                 }
-                return Err(error);
+                return Err(error.into());
             }
             // Pages of files need not be copied: the child finds them when it touches them.
             if vma.sharing == Sharing::Private && vma.on_fork == OnFork::Inherit {
@@ -88,7 +112,7 @@ impl<M: Machine> Memory<M> {
         child_id: SpaceId,
         child: &Inner,
         stale: &mut Option<Stale>,
-    ) -> Result<(), Errno> {
+    ) -> Result<(), Fails> {
         let mut rest = Some(vma.pages);
         while let Some(range) = rest {
             let Some((page, entry)) = parent.table.next(&self.machine, range) else {
@@ -101,6 +125,9 @@ impl<M: Machine> Memory<M> {
                     child.table.prepare(&self.machine, &self.frames, page)?;
                     child.table.mark(&self.machine, page, entry);
                 }
+                Entry::Page(pfn, _) if self.is_pinned_anonymous(pfn) => {
+                    self.copy_now(child_id, child, page, pfn, vma.protection)?;
+                }
                 Entry::Page(pfn, protection) => {
                     let shared = protection.read_only();
                     if !self.share_frame(child_id, child, page, pfn, shared)? {
@@ -110,9 +137,46 @@ impl<M: Machine> Memory<M> {
                         *stale = Some(more.and(stale.take()));
                     }
                 }
-                Entry::Migration(_) => return Err(Errno::EBUSY),
+                Entry::Migration(_) => return Err(Errno::EBUSY.into()),
             }
         }
+        Ok(())
+    }
+
+    fn is_pinned_anonymous(&self, pfn: Pfn) -> bool {
+        let frame = self.frames.lock_known(pfn);
+        frame.pins > 0 && frame.state == FrameState::Anonymous
+    }
+
+    /// Gives the child a copy of a page (`copy_present_page`).
+    fn copy_now(
+        &self,
+        child_id: SpaceId,
+        child: &Inner,
+        page: VirtualPage,
+        pfn: Pfn,
+        protection: Protection,
+    ) -> Result<(), Fails> {
+        child.table.prepare(&self.machine, &self.frames, page)?;
+        let fresh = self
+            .frames
+            .allocate_user(&self.machine, FrameState::Anonymous)?;
+        let source = self.frames.get(pfn);
+        let copied = self.machine.copy_page(&fresh, &source);
+        self.frames.put(source);
+        let adopted = copied.map_err(Fails::Poisoned).and_then(|()| {
+            let permit = self.permit();
+            let mut frame = self.frames.lock(&fresh);
+            if frame.poisoned {
+                return Err(Errno::EBUSY.into());
+            }
+            Ok(frame.mappers.insert(permit, Mapper::new(child_id, page))?)
+        });
+        if let Err(fails) = adopted {
+            self.frames.put(fresh);
+            return Err(fails);
+        }
+        child.table.map(&self.machine, page, fresh, protection);
         Ok(())
     }
 

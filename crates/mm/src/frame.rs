@@ -9,7 +9,7 @@
 
 use alloc::vec::Vec;
 use core::ops::Range;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crate::lock::{Mutex, MutexGuard};
 
@@ -51,10 +51,19 @@ pub(crate) struct Frame {
     pub(crate) dirty: bool,
     /// Being written to its store; not safe there yet.
     pub(crate) writeback: bool,
-    /// Being moved: it may only be mapped by migration entries.
+    /// Being moved, or leaving: it gains no mapping.
     pub(crate) migrating: bool,
+    /// Private memory that its process gave up (`MADV_FREE`): until someone stores to it, which
+    /// entries do not allow without a fault, it may turn into zeros at any time.
+    pub(crate) lazy_free: bool,
+    /// Used since reclaim last looked at it.
+    pub(crate) touched: bool,
     /// One per mapping, one of the page cache, one per operation that holds it.
     pub(crate) references: u32,
+    /// How many of the references are pins.
+    pub(crate) pins: u32,
+    /// How many of the pins may store to the frame.
+    pub(crate) store_pins: u32,
     pub(crate) mappers: Mappers,
 }
 
@@ -71,7 +80,11 @@ impl Frame {
             dirty: false,
             writeback: false,
             migrating: false,
+            lazy_free: false,
+            touched: false,
             references: 0,
+            pins: 0,
+            store_pins: 0,
             mappers: Mappers::None,
         }
     }
@@ -86,9 +99,18 @@ impl Frame {
         matches!(self.state, FrameState::Anonymous | FrameState::Ksm)
     }
 
+    /// Whether it is private memory that must be copied before one of its processes stores to it.
+    pub(crate) fn is_shared(&self) -> bool {
+        match self.state {
+            FrameState::Anonymous => self.mappers.len() > 1,
+            FrameState::Ksm => true,
+            _ => false,
+        }
+    }
+
     /// Ends the frame's life with its user.
     fn retire(&mut self) {
-        debug_assert!(self.references == 0 && self.mappers.is_empty());
+        debug_assert!(self.references == 0 && self.pins == 0 && self.mappers.is_empty());
         let poisoned = self.poisoned;
         *self = Self::new(if poisoned {
             FrameState::Isolated
@@ -175,6 +197,10 @@ pub(crate) struct Frames {
     first: u64,
     frames: Vec<Mutex<Frame>>,
     buddy: Mutex<Buddy>,
+    /// How often there was no frame left.
+    shortages: AtomicU64,
+    /// Where reclaim looks next.
+    hand: AtomicUsize,
     /// How many frames have an error, isolated or not.
     pub(crate) corrupted: AtomicU64,
 }
@@ -212,6 +238,8 @@ impl Frames {
             first,
             frames,
             buddy: Mutex::new(buddy),
+            shortages: AtomicU64::new(0),
+            hand: AtomicUsize::new(0),
             corrupted: AtomicU64::new(0),
         })
     }
@@ -232,6 +260,22 @@ impl Frames {
         let order = self.buddy.lock().order_of(index)?;
         let start = self.first + (index >> order << order) as u64;
         Some(Pfn(start)..Pfn(start + (1 << order)))
+    }
+
+    /// How many frames the table has.
+    pub(crate) fn count(&self) -> usize {
+        self.frames.len()
+    }
+
+    /// How often an allocation found no frame.
+    pub(crate) fn shortages(&self) -> u64 {
+        self.shortages.load(Ordering::Relaxed)
+    }
+
+    /// The next frame on an endless way around the table.
+    pub(crate) fn next_candidate(&self) -> Pfn {
+        let hand = self.hand.fetch_add(1, Ordering::Relaxed) % self.frames.len();
+        Pfn(self.first + hand as u64)
     }
 
     fn index(&self, pfn: Pfn) -> Option<usize> {
@@ -283,7 +327,10 @@ impl Frames {
             return Err(Errno::ENOMEM);
         }
         loop {
-            let index = self.buddy.lock().allocate(0).ok_or(Errno::ENOMEM)?;
+            let Some(index) = self.buddy.lock().allocate(0) else {
+                self.shortages.fetch_add(1, Ordering::Relaxed);
+                return Err(Errno::ENOMEM);
+            };
             let mut frame = self.frames[index].lock();
             debug_assert_eq!(frame.state, FrameState::Free);
             if frame.poisoned {

@@ -45,8 +45,8 @@
 //!
 //! # What is not here
 //!
-//! Huge pages, khugepaged, hugetlb, compaction, swap, pinned pages, `mremap`, `mlock`,
-//! truncation, eviction of clean pages, merging of areas, per-CPU lists of free frames.
+//! Huge pages, khugepaged, hugetlb, compaction, swap, `mremap`, `mlock`,
+//! merging of areas, per-CPU lists of free frames.
 
 #![cfg_attr(not(any(test, feature = "sim")), no_std)]
 #![forbid(unsafe_code)]
@@ -54,6 +54,7 @@
 extern crate alloc;
 
 mod address;
+mod advice;
 mod bitmap;
 mod buddy;
 mod calls;
@@ -72,6 +73,8 @@ mod machine;
 mod map;
 mod memory;
 mod migrate;
+mod pin;
+mod reclaim;
 mod rmap;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
@@ -95,4 +98,5 @@ pub use frame::{FrameState, KernelFrame, UserFrame};
 pub use ksm::KsmStatistics;
 pub use machine::{Allocation, Machine, Poisoned, StoreError};
 pub use memory::{AddressSpace, Memory, SpaceId};
+pub use pin::PinnedFrame;
 pub use vma::{OnFork, Sharing};

@@ -44,8 +44,8 @@ pub enum StoreError {
 /// # Locks
 ///
 /// Operations are called with locks of this crate held, so they must not call back into it.
-/// [`store_read`](Self::store_read) and [`store_write`](Self::store_write) are called without, and
-/// may sleep. [`notify`](Self::notify) is called with the one that keeps errors one at a time.
+/// [`store_read`](Self::store_read), [`store_write`](Self::store_write) and
+/// [`store_truncate`](Self::store_truncate) are called without, and may sleep. [`notify`](Self::notify) is called with the one that keeps errors one at a time.
 pub trait Machine {
     /// How many bits of a page number one level of translation tables resolves; there are four
     /// levels. Hardware has 9. A simulation may have fewer, so that huge pages, which are what a
@@ -116,12 +116,19 @@ pub trait Machine {
     fn store_read(&self, file: &File, index: u32, into: &UserFrame) -> Result<(), Errno>;
 
     /// Writes page `index` of `file` to its store. It must not claim success unless all of the
-    /// page was readable.
+    /// page was readable. What the page holds beyond the end of the file is zeros.
     ///
     /// # Errors
     ///
     /// See [`StoreError`].
     fn store_write(&self, file: &File, index: u32, from: &UserFrame) -> Result<(), StoreError>;
+
+    /// Cuts a file in its store: from byte `size` on it reads as zeros.
+    ///
+    /// # Errors
+    ///
+    /// `EIO` if the store fails; then nothing changed.
+    fn store_truncate(&self, file: &File, size: u64) -> Result<(), Errno>;
 
     /// Tells a process of memory that it lost, by its policy: the one place where the manager
     /// asks for a signal on behalf of someone who did not call it.

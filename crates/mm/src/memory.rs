@@ -122,6 +122,10 @@ impl<M: Machine> Memory<M> {
     ///
     /// `ENOMEM`.
     pub fn create(&self) -> Result<AddressSpace, Errno> {
+        self.with_reclaim(|| self.try_create())
+    }
+
+    pub(crate) fn try_create(&self) -> Result<AddressSpace, Errno> {
         let permit = self.permit();
         let id = SpaceId(self.next_space.fetch_add(1, Ordering::Relaxed));
         if id.0 >= SpaceId::LIMIT {
@@ -197,7 +201,8 @@ impl<M: Machine> Memory<M> {
     }
 
     /// Calls `visit` for each mapper of a frame to which no mapper can be added, or only such as
-    /// need no visit, with the space locked. `visit` may remove the mapper.
+    /// need no visit, with the space locked; and `after` for each space with its least mapper,
+    /// with nothing locked. `visit` may remove the mapper.
     pub(crate) fn for_each_mapper(
         &self,
         frame: &UserFrame,
@@ -206,22 +211,32 @@ impl<M: Machine> Memory<M> {
     ) {
         let mut from = Mapper::new(SpaceId(0), crate::VirtualPage(0));
         loop {
-            let Some(mapper) = self.frames.lock(frame).mappers.from(from) else {
+            let Some(first) = self.frames.lock(frame).mappers.from(from) else {
                 return;
             };
-            let Some(space) = self.find_space(mapper.space()) else {
+            let Some(space) = self.find_space(first.space()) else {
                 // The space has just ended, and its mappers with it: look again.
                 crate::lock::relax();
                 continue;
             };
+            // All of a space at once: a page that moves within it moves before or after.
             let mut inner = space.inner.lock();
-            let still_there = self.frames.lock(frame).mappers.contains(mapper);
-            if still_there {
+            from = Mapper::new(space.id, crate::VirtualPage(0));
+            let mut least = None;
+            loop {
+                let mapper = self.frames.lock(frame).mappers.from(from);
+                let Some(mapper) = mapper.filter(|mapper| mapper.space() == space.id) else {
+                    break;
+                };
                 visit(&space, &mut inner, mapper);
-                drop(inner);
+                least.get_or_insert(mapper);
+                from = mapper.following();
+            }
+            drop(inner);
+            if let Some(mapper) = least {
                 after(&space, mapper);
             }
-            from = mapper.following();
+            from = Mapper::new(SpaceId(space.id.0 + 1), crate::VirtualPage(0));
         }
     }
 }

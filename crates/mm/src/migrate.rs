@@ -25,6 +25,10 @@ impl<M: Machine> Memory<M> {
     /// frame to move to. `EHWPOISON`: it could not be read; the page was dealt with as
     /// [`memory_failure`](Self::memory_failure) does. Otherwise the page stays as it was.
     pub fn soft_offline(&self, pfn: Pfn) -> Result<(), Errno> {
+        self.with_reclaim(|| self.try_soft_offline(pfn))
+    }
+
+    fn try_soft_offline(&self, pfn: Pfn) -> Result<(), Errno> {
         let moved = {
             let _one = self.failures.lock();
             let page = {

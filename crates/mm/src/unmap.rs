@@ -65,8 +65,16 @@ impl<'m, M: Machine> Gather<'m, M> {
 }
 
 impl<M: Machine> Memory<M> {
+    /// Replaces one mapping by `left`, and removes every translation of it.
+    pub(crate) fn unmap_one(&self, inner: &Inner, mapper: Mapper, left: Entry) {
+        if let Some(unmapped) = inner.table.unmap(&self.machine, mapper.page(), left) {
+            let frame = unmapped.flush(&self.machine);
+            self.end_mapping(mapper, frame);
+        }
+    }
+
     /// Empties all entries in `pages`.
-    pub(crate) fn zap(&self, space: SpaceId, inner: &mut Inner, pages: PageRange) {
+    pub(crate) fn zap(&self, space: SpaceId, inner: &Inner, pages: PageRange) {
         let mut gather = Gather::new(self, space);
         let mut rest = Some(pages);
         while let Some(range) = rest {

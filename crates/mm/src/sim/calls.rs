@@ -85,6 +85,8 @@ impl World {
                     own: None,
                     may_be_lost: false,
                     told: false,
+                    freed: false,
+                    pin: None,
                     on_fork: OnFork::Inherit,
                 };
                 self.processes[process].pages.insert(page, model);
@@ -157,7 +159,8 @@ impl World {
     ) -> Checked {
         let pages = 1 + u64::from(c % 5);
         let mut expected = self.covered(process, page, pages);
-        if expected.is_ok() && advice == Advice::Fork(OnFork::Wipe) {
+        let private = [Advice::Fork(OnFork::Wipe), Advice::Free];
+        if expected.is_ok() && private.contains(&advice) {
             let owner = &self.processes[process];
             let range = page..VirtualPage(page.0 + pages);
             if owner
@@ -175,6 +178,8 @@ impl World {
             self.change(process, page, pages, |model| match advice {
                 Advice::Fork(on_fork) => model.on_fork = on_fork,
                 Advice::Mergeable | Advice::Unmergeable => {}
+                Advice::Free if model.told => model.forget(),
+                Advice::Free => model.freed = model.own.is_some(),
                 _ => model.forget(),
             });
         }
@@ -213,7 +218,10 @@ impl World {
         match got {
             Err(Errno::EHWPOISON) if models.any(|model| model.may_fail(&self.files)) => Ok(()),
             Err(Errno::EFAULT)
-                if self.refused || models.any(|model| !model.protection.allows(access)) =>
+                if self.refused
+                    || models.any(|model| {
+                        !model.protection.allows(access) || model.is_beyond_end(&self.files)
+                    }) =>
             {
                 Ok(())
             }
@@ -246,7 +254,7 @@ impl World {
         match self.memory.fork(&self.processes[process].space) {
             Ok(space) => {
                 let inherit = |(page, model): (&VirtualPage, &PageModel)| {
-                    let mut model = model.clone();
+                    let mut model = model.unpinned();
                     if model.on_fork == OnFork::Wipe {
                         model.forget();
                     }
@@ -266,6 +274,7 @@ impl World {
                 Ok(())
             }
             Err(Errno::ENOMEM) => self.out_of_memory(),
+            Err(Errno::EHWPOISON) if self.may_lose_pinned(process) => Ok(()),
             Err(error) => Err(format!("fork: {error:?}")),
         }
     }

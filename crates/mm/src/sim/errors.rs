@@ -1,11 +1,13 @@
 //! Steps in which memory fails.
 
 use std::format;
+use std::vec::Vec;
 
 use super::World;
 use super::world::{Checked, WINDOW, WINDOW_PAGES};
 use crate::{
-    Action, AddressSpace, BusCode, Context, Entry, Errno, FrameState, Pfn, Victim, VirtualPage,
+    Access, Action, AddressSpace, BusCode, Context, Entry, Errno, FrameState, PAGE_SIZE, Pfn,
+    Victim, VirtualPage,
 };
 
 impl World {
@@ -23,8 +25,18 @@ impl World {
     }
 
     pub(super) fn poison_frame(&mut self, pfn: Pfn, line: u32) {
+        if self.may_lose(pfn) {
+            self.counts.injected += 1;
+            self.memory.machine().poison(pfn, line as usize);
+        }
+    }
+
+    /// The frame is about to fail. Returns whether the simulation may do that.
+    fn may_lose(&mut self, pfn: Pfn) -> bool {
         match self.memory.frame_state(pfn) {
-            None | Some(FrameState::Kernel | FrameState::Isolated | FrameState::Reserved) => return,
+            None | Some(FrameState::Kernel | FrameState::Isolated | FrameState::Reserved) => {
+                return false;
+            }
             Some(FrameState::Free) => {}
             Some(FrameState::File { file, index }) => {
                 if let Some(model) = self.files.iter_mut().find(|model| model.file.id() == file) {
@@ -33,8 +45,7 @@ impl World {
             }
             Some(FrameState::Anonymous | FrameState::Ksm) => self.mark_lost(pfn),
         }
-        self.counts.injected += 1;
-        self.memory.machine().poison(pfn, line as usize);
+        true
     }
 
     pub(super) fn mark_lost(&mut self, pfn: Pfn) {
@@ -59,6 +70,7 @@ impl World {
             Err(Errno::EHWPOISON) => Ok(()),
             // Nobody else is in the middle of anything, so nothing is in the way.
             Ok(report) if report.action == Action::Recovered && report.signal.is_none() => Ok(()),
+            Ok(report) if report.signal.is_none() && self.is_pinned(pfn) => Ok(()),
             other => Err(format!("{pfn:?} was scrubbed: {other:?}")),
         }
     }
@@ -76,15 +88,98 @@ impl World {
                 Some(model)
                     if signal.code == BusCode::ActionOptional && model.may_fail(&self.files) =>
                 {
-                    match model.file_page() {
-                        Some((file, index)) => drop(self.files[file].lost.insert(index)),
-                        None => model.told = true,
-                    }
+                    model.tell(&mut self.files);
                 }
                 _ => return Err(format!("{space:?} was told {signal:?}")),
             }
         }
         Ok(())
+    }
+
+    /// Whether a test of the memory of a page may be refused: nothing can be loaded from it.
+    fn may_fault(&self, process: usize, page: VirtualPage) -> bool {
+        let model = self.processes[process].pages.get(&page);
+        model.is_none_or(|model| {
+            !model.protection.allows(Access::Load)
+                || model.is_beyond_end(&self.files)
+                || model.may_fail(&self.files)
+        })
+    }
+
+    pub(super) fn inject_failure(&mut self, process: usize, page: VirtualPage, c: u32) -> Checked {
+        let pages = (page.0..page.0 + 1 + u64::from(c % 3)).map(VirtualPage);
+        let mut refused = pages.clone().any(|page| self.may_fault(process, page));
+        let mut frames = Vec::new();
+        for page in pages.clone() {
+            let owner = &mut self.processes[process];
+            let _ = self
+                .memory
+                .fault(&owner.space, page.address(), Access::Load);
+            // If the range has a frame twice, the second page fails with the first.
+            let frame = self.frame_of(&self.processes[process].space, page);
+            refused |= frame.is_none() || frames.contains(&frame);
+            frames.push(frame);
+            if let Some(pfn) = frame {
+                self.may_lose(pfn);
+            }
+            // It may be faulted in only by the call itself.
+            let model = self.processes[process].pages.get_mut(&page);
+            match model.map(|model| (model.file_page(), model)) {
+                Some((Some((file, index)), _)) => {
+                    self.files[file].may_be_lost.insert(index);
+                }
+                Some((None, model)) => model.may_be_lost = true,
+                None => {}
+            }
+        }
+        let mut told = Vec::new();
+        let length = (1 + u64::from(c % 3)) * PAGE_SIZE as u64;
+        let space = &self.processes[process].space;
+        let tell = |signal| told.push(signal);
+        let got = self
+            .memory
+            .inject_failure(space, page.address(), length, tell);
+        for signal in told {
+            let page = signal.address.page();
+            let model = self.processes[process].pages.get_mut(&page);
+            match model.filter(|model| model.may_fail(&self.files)) {
+                Some(model) if pages.clone().any(|of| of == page) => model.tell(&mut self.files),
+                _ => return Err(format!("process {process} was told {signal:?}")),
+            }
+        }
+        self.range_result(got, refused)
+    }
+
+    pub(super) fn soft_offline_range(
+        &mut self,
+        process: usize,
+        page: VirtualPage,
+        c: u32,
+    ) -> Checked {
+        let count = 1 + u64::from(c % 3);
+        let mut pages = (page.0..page.0 + count).map(VirtualPage);
+        let refused = pages.any(|page| self.may_fault(process, page));
+        let space = &self.processes[process].space;
+        let length = count * PAGE_SIZE as u64;
+        match self
+            .memory
+            .soft_offline_range(space, page.address(), length)
+        {
+            // A frame could not be read: its loss was announced when it was poisoned.
+            Err(Errno::EHWPOISON) => Ok(()),
+            Err(Errno::EBUSY) if !self.pins.is_empty() => Ok(()),
+            got => self.range_result(got, refused),
+        }
+    }
+
+    fn range_result(&mut self, got: Result<(), Errno>, may_be_refused: bool) -> Checked {
+        self.refused |= self.memory.machine().take_refused();
+        match got {
+            Ok(()) => Ok(()),
+            Err(Errno::EFAULT) if may_be_refused || self.refused => Ok(()),
+            Err(Errno::ENOMEM) => self.out_of_memory(),
+            Err(error) => Err(format!("a range: {error:?}")),
+        }
     }
 
     pub(super) fn soft_offline(&mut self, process: usize, page: VirtualPage) -> Checked {
@@ -96,6 +191,7 @@ impl World {
             Ok(()) => Err(format!("{pfn:?} is still in use after soft offline")),
             Err(Errno::ENOMEM) => self.out_of_memory(),
             Err(Errno::EHWPOISON) if self.memory.is_poisoned(pfn) => Ok(()),
+            Err(Errno::EBUSY) if self.is_pinned(pfn) => Ok(()),
             Err(error) => Err(format!("soft offline: {error:?}")),
         }
     }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use super::World;
-use super::model::FileModel;
+use super::model::{FileModel, Shows};
 use super::world::{Checked, FILE_PAGES};
 use crate::{Errno, FileKind, PAGE_SIZE};
 
@@ -67,15 +67,16 @@ impl FileModel {
 impl World {
     pub(super) fn read(&mut self, a: u32, b: u32, c: u32) -> Checked {
         let number = a as usize % self.files.len();
-        let size = FILE_PAGES * PAGE_SIZE as u32;
-        let position = b % size;
-        let length = (1 + c % (2 * PAGE_SIZE as u32)).min(size - position) as usize;
+        let position = b % (FILE_PAGES * PAGE_SIZE as u32);
+        let left = (self.files[number].size as u32).saturating_sub(position);
+        let length = 1 + c as usize % (2 * PAGE_SIZE);
         let mut seen = [0; 2 * PAGE_SIZE];
         let seen = &mut seen[..length];
         let got = self
             .memory
             .read_file(&self.files[number].file, u64::from(position), seen);
         self.refused |= self.memory.machine().take_refused();
+        let length = length.min(left as usize);
         let model = &mut self.files[number];
         let done = got.unwrap_or(0);
         if !model.has(position as usize, &seen[..done]) {
@@ -124,6 +125,9 @@ impl World {
         let model = &mut self.files[number];
         model.put(position as usize, &bytes[..done]);
         model.was_written(position as usize, done)?;
+        if done > 0 {
+            model.size = model.size.max(u64::from(position) + done as u64);
+        }
         let failed = ((position as usize + done) / PAGE_SIZE) as u32;
         let may_fail = self.refused || model.may_fail(failed);
         match got {
@@ -134,6 +138,52 @@ impl World {
                 "file {number}: write of {length} at {position}: {got:?}"
             )),
         }
+    }
+
+    pub(super) fn truncate(&mut self, a: u32, b: u32, c: u32) -> Checked {
+        let number = a as usize % self.files.len();
+        let mut size = u64::from(b % (FILE_PAGES * PAGE_SIZE as u32 + 1));
+        if c & 1 == 0 {
+            size = size.next_multiple_of(PAGE_SIZE as u64);
+        }
+        let got = self.memory.truncate(&self.files[number].file, size);
+        self.refused |= self.memory.machine().take_refused();
+        match got {
+            Ok(()) => {}
+            Err(Errno::EIO) if self.refused => return Ok(()),
+            Err(error) => return Err(format!("file {number}: truncate to {size}: {error:?}")),
+        }
+        let model = &mut self.files[number];
+        model.size = size;
+        for (index, page) in model.pages.iter_mut().enumerate() {
+            let kept = size.saturating_sub((index * PAGE_SIZE) as u64) as usize;
+            Rc::make_mut(page)[kept.min(PAGE_SIZE)..].fill(0);
+        }
+        let gone = size.div_ceil(PAGE_SIZE as u64) as u32;
+        for index in gone..FILE_PAGES {
+            model.is_sound(index);
+            if model.file.kind() == FileKind::Stored {
+                model.dirty.remove(&index);
+            }
+        }
+        for process in &mut self.processes {
+            for page in process.pages.values_mut() {
+                if matches!(page.shows, Shows::File(of, index) if of == number && index >= gone) {
+                    page.forget();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Nothing that anyone can see changes, so nothing changes in the model.
+    pub(super) fn reclaim(&mut self, a: u32) -> Checked {
+        let free = self.memory.free_frames();
+        let freed = self.memory.reclaim(1 + a as usize % 12);
+        if self.memory.free_frames() != free + freed {
+            return Err(format!("{freed} frames reclaimed, but others are free"));
+        }
+        Ok(())
     }
 
     pub(super) fn sync(&mut self, a: u32) -> Checked {
@@ -157,6 +207,7 @@ impl World {
                 model
                     .dirty
                     .retain(|index| model.may_be_lost.contains(index));
+                self.dirty_pinned();
                 Ok(())
             }
             Ok(()) => Ok(()),

@@ -5,22 +5,13 @@ use std::vec::Vec;
 
 use super::World;
 use super::world::{Checked, WINDOW_PAGES};
-use crate::{Access, Advice, Errno, FrameState, PAGE_SIZE, Pfn, VirtualPage};
+use crate::{Advice, Errno, FrameState, PAGE_SIZE, Pfn, VirtualPage};
 
 impl World {
     /// Fills a page with one of a few patterns, so that there is something to merge.
     pub(super) fn store_alike(&mut self, process: usize, page: VirtualPage, c: u32) -> Checked {
         let bytes = [[0, 0x11, 0x22][c as usize % 3]; PAGE_SIZE];
-        self.may_dirty(process, page);
-        let ended = self.access(process, page, 0, Access::Store, |machine, pfn| {
-            machine.cpu_store(pfn, 0, &bytes);
-            true
-        })?;
-        if ended && let Some(model) = self.processes[process].pages.get_mut(&page) {
-            *model.bytes_mut(&mut self.files) = bytes;
-            self.all_was_reached(process, page);
-        }
-        Ok(())
+        self.store_bytes(process, page, 0, 0, &bytes)
     }
 
     /// Lets pages take part, or not any more.

@@ -190,6 +190,11 @@ impl<const INDEX_BITS: u32> SimMachine<INDEX_BITS> {
         &self.descriptors[(table << INDEX_BITS) + slot]
     }
 
+    /// What a frame holds, poisoned or not: for the oracle, not for a CPU.
+    pub(super) fn peek(&self, pfn: Pfn) -> [u8; PAGE_SIZE] {
+        self.ram.peek(pfn)
+    }
+
     /// A load by a CPU.
     ///
     /// # Errors
@@ -324,6 +329,20 @@ impl<const INDEX_BITS: u32> Machine for SimMachine<INDEX_BITS> {
             .look(from.pfn(), |page| *page)
             .map_err(StoreError::Poisoned)?;
         self.preset(file.id(), index, page);
+        Ok(())
+    }
+
+    fn store_truncate(&self, file: &File, size: u64) -> Result<(), Errno> {
+        if self.io_fails() {
+            return Err(Errno::EIO);
+        }
+        let (page, offset) = (size / PAGE_SIZE as u64, size as usize % PAGE_SIZE);
+        locked(&self.store).retain(|(of, index), contents| {
+            if *of == file.id() && u64::from(*index) == page {
+                contents[offset..].fill(0);
+            }
+            *of != file.id() || u64::from(*index) <= page
+        });
         Ok(())
     }
 

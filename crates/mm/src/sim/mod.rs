@@ -18,6 +18,7 @@ mod files;
 mod ksm;
 mod machine;
 mod model;
+mod pins;
 mod race;
 mod racer;
 mod ram;

@@ -13,6 +13,8 @@ pub(super) type Bytes = Rc<[u8; PAGE_SIZE]>;
 /// A file. Its contents are what was written last, wherever that is now.
 pub(super) struct FileModel {
     pub(super) file: Arc<File>,
+    /// In bytes. Pages beyond it hold zeros.
+    pub(super) size: u64,
     pub(super) pages: Vec<Bytes>,
     /// Pages whose memory failed, and that nobody has written or read as a whole since.
     pub(super) may_be_lost: BTreeSet<u32>,
@@ -56,6 +58,10 @@ pub(super) struct PageModel {
     pub(super) may_be_lost: bool,
     /// The process was told that the page is lost: accesses must fail.
     pub(super) told: bool,
+    /// The private contents were given up: they may have become zeros.
+    pub(super) freed: bool,
+    /// Somebody pinned the page: which number they got.
+    pub(super) pin: Option<u32>,
     pub(super) on_fork: OnFork,
 }
 
@@ -99,6 +105,31 @@ impl PageModel {
         }
     }
 
+    /// Whether the page lies beyond the end of its file.
+    pub(super) fn is_beyond_end(&self, files: &[FileModel]) -> bool {
+        match (&self.own, &self.shows) {
+            (None, Shows::File(file, index)) => {
+                u64::from(*index) * PAGE_SIZE as u64 >= files[*file].size
+            }
+            _ => false,
+        }
+    }
+
+    /// How many bytes from the start of the page a store may change. What a page holds beyond
+    /// the end of its file is unspecified, so the simulation leaves it zero.
+    pub(super) fn storable(&self, files: &[FileModel]) -> usize {
+        match (self.sharing, &self.shows) {
+            (Sharing::Shared, Shows::File(file, index)) => {
+                let start = u64::from(*index) * PAGE_SIZE as u64;
+                files[*file]
+                    .size
+                    .saturating_sub(start)
+                    .min(PAGE_SIZE as u64) as usize
+            }
+            _ => PAGE_SIZE,
+        }
+    }
+
     /// Whether an access may be refused because of a memory error.
     pub(super) fn may_fail(&self, files: &[FileModel]) -> bool {
         match (&self.own, &self.shows) {
@@ -123,9 +154,32 @@ impl PageModel {
         }
     }
 
+    /// Whoever reaches the page is told that it is lost.
+    pub(super) fn tell(&mut self, files: &mut [FileModel]) {
+        match self.file_page() {
+            Some((file, index)) => drop(files[file].lost.insert(index)),
+            None => self.told = true,
+        }
+    }
+
+    /// Somebody saw `bytes` at `offset` of a page that was given up: if they are zeros and were
+    /// not, all of it is zeros from now on.
+    pub(super) fn saw_freed(&mut self, offset: usize, bytes: &[u8]) {
+        let changed = self
+            .own
+            .as_ref()
+            .is_some_and(|own| own[offset..offset + bytes.len()] != *bytes);
+        if self.freed && changed && bytes.iter().all(|byte| *byte == 0) {
+            self.own = None;
+            self.freed = false;
+        }
+    }
+
     /// Forgets private contents.
     pub(super) fn forget(&mut self) {
         self.own = None;
+        self.freed = false;
+        self.pin = None;
         self.may_be_lost = false;
         self.told = false;
     }

@@ -106,6 +106,11 @@ impl Ram {
         self.outcome(pfn, readable, into.len())
     }
 
+    /// What a frame holds, poisoned or not: for the oracle, not for a CPU.
+    pub(super) fn peek(&self, pfn: Pfn) -> [u8; PAGE_SIZE] {
+        *self.frame(pfn).bytes()
+    }
+
     pub(super) fn store(&self, pfn: Pfn, offset: usize, bytes: &[u8]) {
         self.frame(pfn).store(offset, bytes);
     }

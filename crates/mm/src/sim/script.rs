@@ -31,10 +31,22 @@ kinds! {
     Protect 4,
     /// `madvise(MADV_DONTNEED)`.
     DontNeed 2,
+    /// `madvise(MADV_FREE)`.
+    Free 2,
+    /// `madvise(MADV_HWPOISON)`.
+    InjectFailure 1,
+    /// `madvise(MADV_SOFT_OFFLINE)`.
+    SoftOfflineRange 1,
     /// `madvise(MADV_DONTFORK, ...)`.
     OnFork 2,
     /// `madvise(MADV_POPULATE_*)`.
     Populate 2,
+    /// `get_user_pages`.
+    Pin 3,
+    /// Gives a pin back.
+    Unpin 2,
+    /// A load or store by a pin.
+    PinnedAccess 4,
     /// `fork`.
     Fork 3,
     /// `exit`.
@@ -47,6 +59,10 @@ kinds! {
     Write 4,
     /// `fsync`.
     Sync 3,
+    /// `ftruncate`, to less or more.
+    Truncate 3,
+    /// Reclaim under memory pressure.
+    Reclaim 3,
     /// Poisons a line of a page of a process.
     Poison 6,
     /// Poisons a line of any frame that is not the kernel's.

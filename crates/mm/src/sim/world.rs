@@ -7,6 +7,7 @@ use std::vec::Vec;
 
 use super::machine::FIRST_FRAME;
 use super::model::{FileModel, Process};
+use super::pins::Pin;
 use super::{CPUS, Kind, SimMachine, Step, try_access};
 use crate::{
     Access, Advice, FileKind, FrameState, Memory, OnFork, Outcome, PAGE_SIZE, Pfn, Sharing,
@@ -83,6 +84,8 @@ pub struct World {
     pub(super) memory: Memory<SimMachine<INDEX_BITS>>,
     pub(super) processes: Vec<Process>,
     pub(super) files: Vec<FileModel>,
+    pub(super) pins: Vec<Pin>,
+    pub(super) next_ticket: u32,
     /// Something was refused in this step.
     pub(super) refused: bool,
     pub(super) counts: Counts,
@@ -108,6 +111,7 @@ impl World {
                 .collect();
             FileModel {
                 file,
+                size,
                 pages,
                 may_be_lost: Default::default(),
                 dirty: match kind {
@@ -134,6 +138,8 @@ impl World {
             memory,
             processes,
             files,
+            pins: Vec::new(),
+            next_ticket: 0,
             refused: false,
             counts: Counts::default(),
         }
@@ -174,17 +180,25 @@ impl World {
             Kind::Unmap => self.unmap(process, page, c)?,
             Kind::Protect => self.protect(process, page, c, d)?,
             Kind::DontNeed => self.advise(process, page, c, Advice::DontNeed)?,
+            Kind::Free => self.advise(process, page, c, Advice::Free)?,
+            Kind::InjectFailure => self.inject_failure(process, page, c)?,
+            Kind::SoftOfflineRange => self.soft_offline_range(process, page, c)?,
             Kind::OnFork => {
                 let on_fork = [OnFork::Inherit, OnFork::Omit, OnFork::Wipe][d as usize % 3];
                 self.advise(process, page, c, Advice::Fork(on_fork))?;
             }
             Kind::Populate => self.populate(process, page, c, d)?,
+            Kind::Pin => self.pin(process, page, c)?,
+            Kind::Unpin => self.unpin(a),
+            Kind::PinnedAccess => self.pinned_access(a, c, d)?,
             Kind::Fork => self.fork(process)?,
             Kind::Exit => self.exit(process),
             Kind::EarlyKill => self.early_kill(process, b & 1 == 0),
             Kind::Read => self.read(a, b, c)?,
             Kind::Write => self.write(a, b, c, d)?,
             Kind::Sync => self.sync(a)?,
+            Kind::Reclaim => self.reclaim(a)?,
+            Kind::Truncate => self.truncate(a, b, c)?,
             Kind::Poison => self.poison_page(process, page, c),
             Kind::PoisonFrame => self.poison_frame(Pfn(FIRST_FRAME + u64::from(b % FRAMES)), c),
             Kind::Scrub => self.scrub(a)?,
@@ -208,6 +222,7 @@ impl World {
             }
         }
         self.check_victims()?;
+        self.check_pins()?;
         self.memory
             .check()
             .map_err(|violation| format!("{violation:?}"))
@@ -233,6 +248,7 @@ impl World {
         }
         self.check()?;
         self.counts.healed = self.memory.ksm_statistics().pages_healed;
+        (0..self.pins.len()).for_each(|_| self.unpin(0));
         let memory = &self.memory;
         self.processes
             .drain(..)
@@ -283,8 +299,9 @@ impl World {
         let ended = self.access(process, page, cpu, Access::Load, |machine, pfn| {
             machine.cpu_load(pfn, offset, seen).is_ok()
         })?;
-        let owner = &self.processes[process];
-        if let (true, Some(model)) = (ended, owner.pages.get(&page)) {
+        let owner = &mut self.processes[process];
+        if let (true, Some(model)) = (ended, owner.pages.get_mut(&page)) {
+            model.saw_freed(offset, seen);
             let must = &model.bytes(&self.files)[offset..offset + length];
             if seen != must {
                 let at = seen.iter().zip(must).position(|(seen, must)| seen != must);
@@ -302,16 +319,39 @@ impl World {
     fn store(&mut self, process: usize, page: VirtualPage, c: u32, d: u32) -> Checked {
         let (offset, length) = span(c, d);
         let bytes = [(c >> 3) as u8; PAGE_SIZE];
-        let bytes = &bytes[..length];
-        let cpu = d as usize % CPUS;
+        self.store_bytes(process, page, d as usize % CPUS, offset, &bytes[..length])
+    }
+
+    /// Stores those of `bytes` that belong to the page.
+    pub(super) fn store_bytes(
+        &mut self,
+        process: usize,
+        page: VirtualPage,
+        cpu: usize,
+        offset: usize,
+        mut bytes: &[u8],
+    ) -> Checked {
+        if let Some(model) = self.processes[process].pages.get(&page) {
+            let end = model.storable(&self.files);
+            bytes = &bytes[..bytes.len().min(end.saturating_sub(offset))];
+        }
         self.may_dirty(process, page);
+        let mut before = [0; PAGE_SIZE];
         let ended = self.access(process, page, cpu, Access::Store, |machine, pfn| {
+            before = machine.peek(pfn);
             machine.cpu_store(pfn, offset, bytes);
             true
         })?;
         if ended && let Some(model) = self.processes[process].pages.get_mut(&page) {
-            model.bytes_mut(&mut self.files)[offset..offset + length].copy_from_slice(bytes);
-            if length == PAGE_SIZE {
+            model.saw_freed(0, &before);
+            model.freed = false;
+            if before != *model.bytes(&self.files) {
+                return Err(format!(
+                    "process {process} {page:?}: stored to another page"
+                ));
+            }
+            model.bytes_mut(&mut self.files)[offset..offset + bytes.len()].copy_from_slice(bytes);
+            if bytes.len() == PAGE_SIZE {
                 self.all_was_reached(process, page);
             }
         }
@@ -319,7 +359,7 @@ impl World {
     }
 
     /// A process read or wrote all of a page, so that none of its memory has failed.
-    pub(super) fn all_was_reached(&mut self, process: usize, page: VirtualPage) {
+    fn all_was_reached(&mut self, process: usize, page: VirtualPage) {
         let Some(model) = self.processes[process].pages.get_mut(&page) else {
             return;
         };
@@ -371,6 +411,9 @@ impl World {
             Some(model) if !model.protection.allows(access) => Err(format!(
                 "process {process} did {access:?} at {page:?} against its protection"
             )),
+            Some(model) if model.is_beyond_end(&self.files) => Err(format!(
+                "process {process} reached {page:?} beyond the end of its file"
+            )),
             Some(model) if model.is_lost(&self.files) => Err(format!(
                 "process {process} reached {page:?}, which it was told is lost"
             )),
@@ -391,7 +434,11 @@ impl World {
             (Outcome::Oom, _) => self.out_of_memory(),
             (Outcome::Sigsegv(_), None) => Ok(()),
             (Outcome::Sigsegv(_), Some(model)) if !model.protection.allows(access) => Ok(()),
-            (Outcome::Sigbus(bus), Some(_)) if !bus.code.is_memory_error() && self.refused => {
+            (Outcome::Sigbus(bus), Some(model))
+                if !bus.code.is_memory_error()
+                    && bus.address == page.address()
+                    && (self.refused || model.is_beyond_end(&self.files)) =>
+            {
                 Ok(())
             }
             (Outcome::Sigbus(bus), Some(model))
@@ -401,10 +448,7 @@ impl World {
                     && model.may_fail(&self.files) =>
             {
                 self.counts.signals += 1;
-                match model.file_page() {
-                    Some((file, index)) => drop(self.files[file].lost.insert(index)),
-                    None => model.told = true,
-                }
+                model.tell(&mut self.files);
                 Ok(())
             }
             _ => Err(format!(

@@ -1,0 +1,103 @@
+//! Making room: clean pages of files leave memory, because their store has them, and private
+//! pages that their process gave up, because it cannot tell.
+//!
+//! Candidates come from a hand that goes around the frame table (the second-chance, or clock,
+//! algorithm): it passes once over a page that was touched since it came by. Entries carry no
+//! sign of use by hardware, so "touched" means that the kernel had a part in it: a fault, a read,
+//! a write.
+//!
+//! A page that leaves is marked as migrating, so that it gains no mapping meanwhile. What failed
+//! for lack of frames is undone, drops its locks, comes here, and starts again.
+
+use crate::{Entry, Errno, FileId, FrameState, Machine, Memory, Pfn, UserFrame};
+
+/// How many frames an operation that ran out of them asks for: more than a fault needs, fewer
+/// than anyone would miss.
+const BATCH: usize = 32;
+
+impl<M: Machine> Memory<M> {
+    /// Frees up to `target` frames, and returns how many it did: under memory pressure, or to
+    /// drop caches.
+    pub fn reclaim(&self, target: usize) -> usize {
+        let _one = self.failures.lock();
+        let mut freed = 0;
+        // In the second round nothing is spared for having been touched before the first.
+        for _ in 0..2 * self.frames.count() {
+            if freed == target {
+                break;
+            }
+            freed += usize::from(self.evict(self.frames.next_candidate()));
+        }
+        freed
+    }
+
+    /// Runs an operation again as long as it fails for lack of frames and some can be freed.
+    pub(crate) fn with_reclaim<T>(
+        &self,
+        mut operation: impl FnMut() -> Result<T, Errno>,
+    ) -> Result<T, Errno> {
+        loop {
+            let before = self.frames.shortages();
+            match operation() {
+                Err(Errno::ENOMEM) if self.relieve(before) => {}
+                result => return result,
+            }
+        }
+    }
+
+    /// Whether there was a shortage of frames since their count was `before`, and some were freed.
+    pub(crate) fn relieve(&self, before: u64) -> bool {
+        self.frames.shortages() != before && self.reclaim(BATCH) > 0
+    }
+
+    /// Frees a frame, if nobody needs its contents and nobody uses it at this moment.
+    fn evict(&self, pfn: Pfn) -> bool {
+        let state = {
+            let mut frame = self.frames.lock_known(pfn);
+            let cached = match frame.state {
+                FrameState::File { .. } if !frame.dirty && !frame.writeback => 1,
+                FrameState::Anonymous if frame.lazy_free => 0,
+                _ => return false,
+            };
+            let touched = core::mem::take(&mut frame.touched);
+            let alone = frame.references == frame.mappers.len() as u32 + cached;
+            if touched || !alone || frame.poisoned {
+                return false;
+            }
+            frame.migrating = true;
+            frame.references += 1;
+            frame.state
+        };
+        let page = UserFrame::of_entry(pfn);
+        self.unmap_clean(&page);
+        if let FrameState::File { file, index } = state
+            && let Some(cached) = self.take_from_cache(&page, file, index)
+        {
+            self.frames.put(cached);
+        }
+        let evicted = {
+            let mut frame = self.frames.lock(&page);
+            frame.migrating = false;
+            frame.references == 1
+        };
+        self.frames.put(page);
+        evicted
+    }
+
+    fn take_from_cache(&self, page: &UserFrame, file: FileId, index: u32) -> Option<UserFrame> {
+        self.find_file(file)?.evict_if(index, page.pfn(), || {
+            let frame = self.frames.lock(page);
+            // The cache's reference and ours. A write that is under way has a third.
+            frame.references == 2 && !frame.dirty
+        })
+    }
+
+    /// Empties all entries of a page whose contents can be had again.
+    pub(crate) fn unmap_clean(&self, page: &UserFrame) {
+        self.for_each_mapper(
+            page,
+            |_, inner, mapper| self.unmap_one(inner, mapper, Entry::Empty),
+            |_, _| {},
+        );
+    }
+}
