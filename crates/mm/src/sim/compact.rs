@@ -52,7 +52,9 @@ impl World {
                 Ok(())
             }
             Err(Obstacle::NoMemory) => self.out_of_memory(),
-            Err(Obstacle::Here) if states().any(|state| !is_movable(state)) => Ok(()),
+            Err(Obstacle::Here) if (start..start + size).any(|pfn| !self.is_movable(Pfn(pfn))) => {
+                Ok(())
+            }
             Err(Obstacle::Here) => Err(format!("nothing is in the way at frame {start:#x}")),
         }
     }
@@ -60,16 +62,23 @@ impl World {
     /// Whether a block holds nothing that cannot be moved, and the rest has room for it.
     fn can_compact(&self, order: usize) -> bool {
         let size = 1u64 << order;
-        let movable = |pfn| is_movable(self.memory.frame_state(Pfn(FIRST_FRAME + pfn)));
+        let movable = |pfn| self.is_movable(Pfn(FIRST_FRAME + pfn));
         self.memory.free_frames() >= size as usize
             && (0..u64::from(FRAMES) / size)
                 .any(|block| (block * size..(block + 1) * size).all(movable))
     }
-}
 
-fn is_movable(state: Option<FrameState>) -> bool {
-    matches!(
-        state,
-        Some(FrameState::Free | FrameState::Anonymous | FrameState::Ksm | FrameState::File { .. })
-    )
+    /// Whether a frame is free, or users' and not pinned.
+    fn is_movable(&self, pfn: Pfn) -> bool {
+        self.memory.frames.find(pfn).is_some_and(|frame| {
+            frame.pins == 0
+                && matches!(
+                    frame.state,
+                    FrameState::Free
+                        | FrameState::Anonymous
+                        | FrameState::Ksm
+                        | FrameState::File { .. }
+                )
+        })
+    }
 }
