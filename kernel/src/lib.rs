@@ -9,6 +9,7 @@
 //! | `memory` | what `mm` needs from this machine, kernel memory, and where the bytes of a system call come from and go to |
 //! | `fs` | files: names, what is behind them, what is open |
 //! | `task` | processes, threads, signals, the scheduler |
+//! | `syscall` | the table of system calls, and each call's arguments |
 //! | `random` | random bytes |
 //! | `error` | Linux's error numbers |
 //!
@@ -24,4 +25,5 @@ pub mod fs;
 pub mod memory;
 pub mod random;
 pub mod sync;
+pub mod syscall;
 pub mod task;

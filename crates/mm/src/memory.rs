@@ -69,6 +69,7 @@ pub(crate) struct Inner {
 pub struct Memory<M> {
     pub(crate) machine: M,
     pub(crate) frames: Frames,
+    total: usize,
     pub(crate) spaces: Mutex<OrderedMap<SpaceId, Arc<Space>>>,
     pub(crate) files: Mutex<OrderedMap<FileId, Arc<File>>>,
     pub(crate) next_space: AtomicU32,
@@ -88,6 +89,10 @@ impl<M: Machine> Memory<M> {
         Ok(Self {
             machine,
             frames: Frames::new(usable)?,
+            total: usable
+                .iter()
+                .map(|part| part.end.0.saturating_sub(part.start.0) as usize)
+                .sum(),
             spaces: Mutex::new(OrderedMap::new()),
             files: Mutex::new(OrderedMap::new()),
             next_space: AtomicU32::new(1),
@@ -100,6 +105,11 @@ impl<M: Machine> Memory<M> {
     /// The machine.
     pub fn machine(&self) -> &M {
         &self.machine
+    }
+
+    /// How many frames it was given.
+    pub fn total_frames(&self) -> usize {
+        self.total
     }
 
     /// How many frames are free.

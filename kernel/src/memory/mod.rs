@@ -23,3 +23,8 @@ pub fn manager() -> &'static Manager {
     #[cfg(target_os = "none")]
     MANAGER.get().expect("boot makes the memory manager first")
 }
+
+/// How much memory users and the kernel share, in bytes.
+pub fn total_bytes() -> u64 {
+    (manager().total_frames() * mm::PAGE_SIZE) as u64
+}
