@@ -5,6 +5,7 @@
 //! | module | what it is |
 //! |---|---|
 //! | `arch` | the only place that knows the CPU: entry, tables, traps, interrupts, time, access to user memory. `arch::host` stands in for it under test, with threads for CPUs |
+//! | `device_tree` | what the machine is made of |
 //! | `sync` | locks, and queues of threads that wait |
 //! | `memory` | what `mm` needs from this machine, kernel memory, and where the bytes of a system call come from and go to |
 //! | `fs` | files: names, what is behind them, what is open |
@@ -20,6 +21,7 @@
 extern crate alloc;
 
 pub mod arch;
+pub mod device_tree;
 pub mod error;
 pub mod fs;
 pub mod memory;

@@ -1,8 +1,10 @@
 //! Memory of users, of files and of the kernel's own.
 
 mod access;
+mod ranges;
 mod transfer;
 
+pub use self::ranges::{Full, Ranges};
 pub use self::transfer::{Cause, Sink, Source, Stopped, UserAddress, UserRange};
 
 use crate::arch::Machine;
