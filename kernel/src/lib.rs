@@ -12,6 +12,10 @@
 //! | `task` | processes, threads, signals, the scheduler |
 //! | `syscall` | the table of system calls, and each call's arguments |
 //! | `random` | random bytes |
+//! | `trap` | what exceptions mean, whatever the CPU |
+//! | `ras` | memory errors |
+//! | `syscall` | system calls |
+//! | `init`, `log` | the first process; the kernel's log |
 //! | `error` | Linux's error numbers |
 //!
 //! Policy about user memory is in the crate `mm`; this crate has none of its own.
@@ -24,8 +28,12 @@ pub mod arch;
 pub mod device_tree;
 pub mod error;
 pub mod fs;
+pub mod init;
+pub mod log;
 pub mod memory;
+pub mod ras;
 pub mod random;
 pub mod sync;
 pub mod syscall;
 pub mod task;
+pub mod trap;

@@ -88,6 +88,11 @@ pub fn reschedule(cpu: usize) {
     interrupt::send(affinity(cpu), interrupt::RESCHEDULE);
 }
 
+/// `AT_HWCAP` and `AT_HWCAP2`: what programs may use.
+pub fn capabilities() -> (u64, u64) {
+    features::capabilities()
+}
+
 /// Stops all other CPUs, for a panic.
 pub(super) fn stop_others() {
     for cpu in (0..count()).filter(|cpu| *cpu != id()) {

@@ -52,3 +52,48 @@ pub(super) fn enable() {
     // Errors that come by themselves are wanted at once.
     run!("msr daifclr, #4");
 }
+
+/// Bits of AT_HWCAP and AT_HWCAP2 (Linux, `asm/hwcap.h` for arm64), with the register field that
+/// says that the CPU has the feature: shift and least value. Only features without state that the
+/// kernel would have to keep.
+const ISAR0: &[(u32, u32, u64)] = &[
+    (3, 4, 1),   // AES
+    (4, 4, 2),   // PMULL
+    (5, 8, 1),   // SHA1
+    (6, 12, 1),  // SHA2
+    (21, 12, 2), // SHA512
+    (7, 16, 1),  // CRC32
+    (8, 20, 2),  // ATOMICS
+    (12, 28, 1), // ASIMDRDM
+    (17, 32, 1), // SHA3
+    (18, 36, 1), // SM3
+    (19, 40, 1), // SM4
+    (20, 44, 1), // ASIMDDP
+    (23, 48, 1), // ASIMDFHM
+    (27, 52, 1), // FLAGM
+];
+const ISAR1: &[(u32, u32, u64)] = &[
+    (16, 0, 1),  // DCPOP
+    (13, 12, 1), // JSCVT
+    (14, 16, 1), // FCMA
+    (15, 20, 1), // LRCPC
+    (26, 20, 2), // ILRCPC
+    (29, 36, 1), // SB
+];
+/// AT_HWCAP2's MOPS.
+const MOPS: u64 = 1 << 43;
+
+/// `AT_HWCAP` and `AT_HWCAP2`.
+pub(super) fn capabilities() -> (u64, u64) {
+    let of = |register: u64, table: &[(u32, u32, u64)]| {
+        let has = table.iter().filter(|(_, shift, least)| field(register, *shift) >= *least);
+        has.fold(0, |bits, (bit, ..)| bits | 1 << bit)
+    };
+    // FP and ASIMD are there, because the kernel would not have started without. With half
+    // precision the fields are 1.
+    let half = field(mrs!("id_aa64pfr0_el1"), 16) == 1;
+    let base = 0b11 | if half { 1 << 9 | 1 << 10 } else { 0 };
+    let first = base | of(mrs!("id_aa64isar0_el1"), ISAR0) | of(mrs!("id_aa64isar1_el1"), ISAR1);
+    let mops = field(mrs!("id_aa64isar2_el1"), 16) >= 1;
+    (first, if mops { MOPS } else { 0 })
+}

@@ -114,6 +114,10 @@ impl mm::Machine for Machine {
         memory::store::write(file, index, from)
     }
 
+    fn store_truncate(&self, file: &File, size: u64) -> Result<(), Errno> {
+        memory::store::truncate(file, size)
+    }
+
     fn notify(&self, victim: Victim) {
         trap::notify(victim);
     }

@@ -9,7 +9,7 @@ use super::boot::switch_root;
 use super::layout::{self, PAGE, direct, image_physical, image_virtual};
 use super::registers::run;
 use crate::error::{Errno, Result};
-use crate::memory::{manager, try_manager};
+use crate::memory::try_manager;
 use crate::sync::SpinLock;
 
 /// A table of any level.

@@ -15,6 +15,7 @@ use crate::error::{Errno, Result};
 use crate::task::{self, scheduler};
 
 pub use crate::task::scheduler::{Waker, has_signal, park, wake};
+pub use crate::task::timer::park_until;
 
 /// The waker of the running thread.
 pub fn current() -> Waker {

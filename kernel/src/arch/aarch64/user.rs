@@ -5,8 +5,9 @@
 use copy::{Incomplete, Word};
 use extable::{Cause as Why, Side};
 
-use super::features::routines;
+use super::features::{has_pan, routines};
 use super::layout::USER_END;
+use super::registers::run;
 use crate::memory::{Cause, Stopped, UserAddress};
 
 /// How many of `length` bytes from `address` are not beyond what a process can have.
@@ -93,6 +94,43 @@ pub fn put<T: Word>(to: UserAddress, value: T) -> Result<(), Stopped> {
     let target = word::<T>(to)?;
     // SAFETY: a user address below the limit.
     unsafe { copy::put_user(target, value) }.map_err(failed)
+}
+
+/// Replaces an aligned word of 4 bytes by `new` if it is `expected`. Returns what it was.
+///
+/// # Errors
+///
+/// [`Stopped`], with nothing done.
+pub fn compare_exchange(address: UserAddress, expected: u32, new: u32) -> Result<u32, Stopped> {
+    let target = word::<u32>(address)?;
+    if !address.0.is_multiple_of(4) {
+        return Err(Stopped::fault(0));
+    }
+    let _open = Open::new();
+    // SAFETY: an aligned user address below the limit, and PAN is off.
+    unsafe { copy::cmpxchg_user(target, expected, new) }.map_err(failed)
+}
+
+/// Lets ordinary instructions access user memory as long as it lives: there are no unprivileged
+/// atomics. A page fault on the way sets PAN for its handler alone, and the return from it puts
+/// this back.
+struct Open(());
+
+impl Open {
+    fn new() -> Self {
+        if has_pan() {
+            run!(".arch_extension pan", "msr pan, #0");
+        }
+        Self(())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        if has_pan() {
+            run!(".arch_extension pan", "msr pan, #1");
+        }
+    }
 }
 
 /// Clears user memory.
