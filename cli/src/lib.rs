@@ -5,6 +5,7 @@
 //! - `bench` measures Seaworthy's routines beside their rivals.
 //! - `check-monitor` runs the monitor's acceptance guest.
 //! - `inject` poisons the memory of a machine that runs.
+//! - `run` boots our kernel.
 //! - `linux` boots a stock Linux on the monitor; `check-linux` tests what it makes of errors.
 //! - `machine` runs machines in QEMU, with the monitor under their guests.
 //! - `mutants` takes safety measures out of the memory manager: a test must notice each.
@@ -20,6 +21,7 @@ mod inject;
 mod ktap;
 mod linux;
 mod machine;
+mod run;
 mod mutants;
 mod sim;
 mod test;
@@ -66,6 +68,8 @@ enum Task {
     Inject(inject::Options),
     /// Check the monitor: run its acceptance guest and print the results as KTAP
     CheckMonitor(check_monitor::Options),
+    /// Boot our kernel, with its console on this terminal
+    Run(run::Options),
     /// Boot a stock Linux on the monitor, with its console on this terminal
     Linux(linux::Options),
     /// Check what a stock Linux on the monitor makes of memory errors, and print it as KTAP
@@ -102,6 +106,7 @@ fn perform(task: Task, install: Install) -> Result<ExitCode> {
         Task::Bench(benchmark) => bench::run(&benchmark, &Workspace::find()?, install),
         Task::Inject(options) => inject::run(&options),
         Task::CheckMonitor(options) => check_monitor::run(&options, &Workspace::find()?, install),
+        Task::Run(options) => run::run(&options, &Workspace::find()?, install),
         Task::Linux(options) => linux::run(options, &Workspace::find()?, install),
         Task::Mutants(options) => mutants::run(&options, &Workspace::find()?),
         Task::Sim(options) => sim::run(&options),

@@ -95,7 +95,7 @@ pub use errno::Errno;
 pub use failure::{Action, Consumer, Context, PageType, Report, Statistics, Victim};
 pub use fault::{BusCode, Outcome, SegvCode, Sigbus};
 pub use file::{File, FileId, FileKind, Halt, Halted};
-pub use frame::{FrameState, KernelFrame, UserFrame};
+pub use frame::{FrameState, KernelBlock, KernelFrame, UserFrame};
 pub use ksm::KsmStatistics;
 pub use machine::{Allocation, Machine, Poisoned, StoreError};
 pub use memory::{AddressSpace, Memory, SpaceId};

@@ -21,6 +21,8 @@ fn a_manager_needs_frames() {
     let machine = <mm::sim::SimMachine>::default();
     let none = mm::Memory::new(machine, &[Pfn(5)..Pfn(5)]);
     assert_eq!(none.err(), Some(Errno::EINVAL));
+    let memory = memory(64);
+    assert_eq!((memory.total_frames(), memory.free_frames()), (64, 64));
 }
 
 #[test]

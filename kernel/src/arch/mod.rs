@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `Registers`, `FpRegisters` | what a program has in its registers |
 //! | `Machine` | memory, translation caches and stores, as `mm` wants them |
+//! | `console` | the serial console |
 //! | `cpu` | which CPU this is, how many there are, idling, interrupting another one |
 //! | `fp` | the SIMD and floating-point registers of the running program |
 //! | `frame` | copies between frames that users own and memory of the running process |
@@ -21,7 +22,9 @@ mod aarch64;
 mod host;
 
 #[cfg(all(target_os = "none", target_arch = "aarch64"))]
-pub use self::aarch64::{Machine, cpu, fp, frame, irq, space, thread, time, user};
+pub use self::aarch64::{
+    Machine, console, kernel_address, power_off, reset, cpu, fp, frame, irq, space, thread, time, user,
+};
 #[cfg(not(target_os = "none"))]
-pub use self::host::{Machine, cpu, fp, frame, irq, space, thread, time, user};
+pub use self::host::{Machine, console, cpu, fp, frame, irq, space, thread, time, user};
 pub use self::registers::{FpRegisters, PSTATE_USER, Registers};

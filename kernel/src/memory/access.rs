@@ -69,7 +69,11 @@ impl UserAddress {
     ///
     /// `EFAULT`: some of them may have been written.
     pub fn write_if_wanted(self, bytes: &[u8]) -> Result<()> {
-        if self.is_null() { Ok(()) } else { self.write(bytes) }
+        if self.is_null() {
+            Ok(())
+        } else {
+            self.write(bytes)
+        }
     }
 
     /// Reads a string up to a zero, which is left out.

@@ -40,6 +40,19 @@ impl<T> SpinLock<T> {
         unsafe { self.inner.force_unlock() };
     }
 
+    /// Takes the lock unless someone has it.
+    pub fn try_lock(&self) -> Option<SpinGuard<'_, T>> {
+        let flags = irq::disable();
+        let Some(guard) = self.inner.try_lock() else {
+            irq::restore(flags);
+            return None;
+        };
+        Some(SpinGuard {
+            guard: ManuallyDrop::new(guard),
+            flags,
+        })
+    }
+
     /// What it protects, if nobody else can see it.
     pub fn get_mut(&mut self) -> &mut T {
         self.inner.get_mut()

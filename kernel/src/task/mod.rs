@@ -8,7 +8,7 @@
 //! | `clone`, `exec`, `exit`, `wait` | how threads and processes begin, become another program, and end |
 //! | `elf`, `script`, `stack`, `image` | what `execve` reads, and the address space that it makes of it |
 //! | `signal` | signals |
-//! | `futex`, `timer` | waiting for a word of memory, and for a point in time |
+//! | `clock`, `futex`, `timer` | the time of day; waiting for a word of memory, and for a point in time |
 //! | `limits` | what a process may use |
 //!
 //! # Locks
@@ -16,6 +16,7 @@
 //! From the outside in: the tree; a process's signals; its list of threads; a thread's signals;
 //! a wait queue; a run queue.
 
+pub mod clock;
 pub mod clone;
 pub mod elf;
 pub mod exec;

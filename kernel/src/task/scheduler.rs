@@ -9,7 +9,9 @@
 
 use alloc::sync::Arc;
 use core::ptr;
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{
+    AtomicBool, AtomicI8, AtomicPtr, AtomicU8, AtomicU64, AtomicUsize, Ordering,
+};
 
 use crate::arch::{cpu, irq, space, thread, time};
 use crate::error::{Errno, Result};
@@ -46,6 +48,7 @@ pub struct Entity {
     token: AtomicBool,
     virtual_runtime: AtomicU64,
     runtime: AtomicU64,
+    nice: AtomicI8,
     weight: AtomicU64,
     /// The CPUs it may run on, one bit each.
     affinity: AtomicU64,
@@ -59,6 +62,7 @@ impl Default for Entity {
             token: AtomicBool::new(false),
             virtual_runtime: AtomicU64::new(0),
             runtime: AtomicU64::new(0),
+            nice: AtomicI8::new(0),
             weight: AtomicU64::new(weight(0)),
             affinity: AtomicU64::new(u64::MAX),
         }
@@ -111,10 +115,16 @@ impl Entity {
         Ok(())
     }
 
-    /// Sets its priority, -20 (much time) to 19 (little).
+    /// Its priority, -20 (much time) to 19 (little).
+    pub fn nice(&self) -> i8 {
+        self.nice.load(Ordering::Relaxed)
+    }
+
+    /// Sets its priority.
     pub fn set_nice(&self, nice: i8) {
-        self.weight
-            .store(weight(nice.clamp(-20, 19)), Ordering::Relaxed);
+        let nice = nice.clamp(-20, 19);
+        self.nice.store(nice, Ordering::Relaxed);
+        self.weight.store(weight(nice), Ordering::Relaxed);
     }
 
     /// A child starts where its parent is.
@@ -126,6 +136,7 @@ impl Entity {
         ] {
             to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
         }
+        self.nice.store(parent.nice(), Ordering::Relaxed);
         self.cpu.store(parent.cpu(), Ordering::Relaxed);
     }
 }

@@ -8,6 +8,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crate::arch;
 use crate::error::{Errno, Result};
+use crate::memory::UserAddress;
 use crate::sync::SpinLock;
 use crate::task::scheduler::Entity;
 use crate::task::signal::{Fault, Pending, Restart, SignalSet};
@@ -55,6 +56,8 @@ pub struct ThreadSignals {
     pub stack: AlternateStack,
     /// The system call that a signal interrupted.
     pub restart: Option<Restart>,
+    /// A sleep that a signal interrupted: until when, and where the time left goes.
+    pub sleep: Option<(u64, UserAddress)>,
     /// The fault behind the signal that is forced on it.
     pub fault: Option<Fault>,
 }

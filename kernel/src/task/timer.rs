@@ -103,6 +103,14 @@ pub fn interrupt() {
     }
 }
 
+/// As [`scheduler::park`](crate::task::scheduler::park), but only until `deadline`, in nanoseconds
+/// since boot.
+pub fn park_until(deadline: u64) {
+    let timer = set(deadline, What::Wake(current().share()));
+    thread::park();
+    cancel(timer);
+}
+
 /// Waits on `queue` until `condition` has a value, a signal comes, or it is `deadline`, in
 /// nanoseconds since boot.
 ///
@@ -136,6 +144,13 @@ pub fn sleep_until(deadline: u64) -> Result<(), Interrupted> {
         Err(Errno::ETIMEDOUT) => Ok(()),
         _ => Err(Interrupted),
     }
+}
+
+/// Sleeps until a waker of this thread is used, or until `deadline`, in nanoseconds since boot.
+pub fn park_until(deadline: u64) {
+    let timer = set(deadline, What::Wake(current().share()));
+    thread::park();
+    cancel(timer);
 }
 
 /// A timer that sends `SIGALRM`, once or again and again.

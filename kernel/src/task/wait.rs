@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
-use crate::error::{Errno, Result};
+use crate::error::Result;
 use crate::task::{Event, Events, Pid, Select, current, id, tree};
 
 /// What a wait found.
@@ -33,7 +33,7 @@ pub struct Options {
 ///
 /// # Errors
 ///
-/// `ECHILD`: there is no such child. [`Errno::RESTART`]: a signal came.
+/// `ECHILD`: there is no such child. `EINTR`: a signal came.
 pub fn wait(select: Select, options: Options) -> Result<Option<Found>> {
     let thread = current();
     let process = &thread.process;
@@ -47,7 +47,7 @@ pub fn wait(select: Select, options: Options) -> Result<Option<Found>> {
         look()
     } else {
         let waited = process.children.wait_interruptibly(look);
-        Some(waited.map_err(|_| Errno::RESTART)?)
+        Some(waited?)
     };
     let Some((pid, child, event)) = found.transpose()? else {
         return Ok(None);

@@ -15,6 +15,8 @@ impl Work {
     pub const MEMORY_FAILURE: u32 = 4;
     /// The thread has not run yet.
     pub const START: u32 = 8;
+    /// The thread is the first process's, and has no program yet.
+    pub const FIRST_PROGRAM: u32 = 16;
 
     /// Adds reasons.
     pub fn set(&self, reasons: u32) {

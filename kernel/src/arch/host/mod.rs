@@ -1,6 +1,7 @@
 //! The stand-in for tests: threads of the host are CPUs and threads alike, and user memory is
 //! the test's own.
 
+pub mod console;
 pub mod cpu;
 pub mod fp;
 pub mod frame;

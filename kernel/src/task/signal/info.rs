@@ -22,6 +22,8 @@ pub mod code {
     pub const ILLEGAL_OPCODE: i32 = 1;
     /// `TRAP_BRKPT`.
     pub const BREAKPOINT: i32 = 1;
+    /// `BUS_OBJERR`.
+    pub const OBJECT: i32 = 3;
     /// `BUS_ADRALN`.
     pub const ALIGNMENT: i32 = 1;
     /// `SEGV_MAPERR`.
