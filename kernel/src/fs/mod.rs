@@ -28,11 +28,13 @@
 
 pub mod attributes;
 mod context;
+pub mod cpio;
 mod dentry;
 mod descriptors;
 pub mod device;
 mod directory;
 mod flags;
+pub mod initramfs;
 mod inode;
 mod metadata;
 mod mount;
