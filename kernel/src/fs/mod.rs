@@ -43,6 +43,7 @@ pub mod page_cache;
 pub mod pipe;
 mod poll;
 pub mod tmpfs;
+pub mod tty;
 mod walk;
 
 pub use self::context::Context;
