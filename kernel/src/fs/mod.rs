@@ -31,6 +31,7 @@ mod context;
 pub mod cpio;
 mod dentry;
 mod descriptors;
+pub mod devfs;
 pub mod device;
 mod directory;
 mod flags;
