@@ -43,6 +43,7 @@ mod open_file;
 pub mod page_cache;
 pub mod pipe;
 mod poll;
+pub mod pseudo;
 pub mod tmpfs;
 pub mod tty;
 mod walk;
