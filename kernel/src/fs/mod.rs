@@ -28,11 +28,14 @@
 
 pub mod attributes;
 mod context;
+pub mod cpio;
 mod dentry;
 mod descriptors;
+pub mod devfs;
 pub mod device;
 mod directory;
 mod flags;
+pub mod initramfs;
 mod inode;
 mod metadata;
 mod mount;
@@ -40,7 +43,9 @@ mod open_file;
 pub mod page_cache;
 pub mod pipe;
 mod poll;
+pub mod pseudo;
 pub mod tmpfs;
+pub mod tty;
 mod walk;
 
 pub use self::context::Context;

@@ -5,8 +5,12 @@ use alloc::sync::Arc;
 use mm::{FileKind, Halt, Halted};
 
 use crate::error::{Errno, Result};
-use crate::memory::{Cause, Sink, Source, Stopped, manager};
+use crate::memory::{Cause, Manager, Sink, Source, Stopped, manager};
 use crate::sync::Mutex;
+use crate::task::preemption;
+
+/// So many bytes at most are moved before other threads get a chance.
+const STRETCH: usize = 64 * 1024;
 
 /// The bytes of a regular file. Its inode owns it; the cache ends with it, and with the last
 /// mapping.
@@ -25,7 +29,7 @@ impl Pages {
     ///
     /// `ENOMEM`; `EFBIG`: its pages have no number.
     pub fn new(kind: FileKind, size: u64) -> Result<Self> {
-        let file = manager().create_file(kind, size).map_err(too_big)?;
+        let file = with_manager(|manager| manager.create_file(kind, size)).map_err(too_big)?;
         Ok(Self {
             file: Some(file),
             change: Mutex::new(()),
@@ -39,7 +43,7 @@ impl Pages {
 
     /// In bytes.
     pub fn size(&self) -> u64 {
-        self.file().size()
+        with_manager(|_| self.file().size())
     }
 
     /// Reads `length` bytes from a byte position, or fewer if the file ends. `sink` has room.
@@ -52,8 +56,13 @@ impl Pages {
         loop {
             let left = length - done;
             let at = position.saturating_add(done as u64);
-            let read = manager().read_pages(self.file(), at, left, |frame, offset, length| {
-                sink.put_frame(frame, offset, length).map_err(halted)
+            let read = with_manager(|manager| {
+                manager.read_pages(
+                    self.file(),
+                    at,
+                    left.min(STRETCH),
+                    |frame, offset, length| sink.put_frame(frame, offset, length).map_err(halted),
+                )
             });
             match read {
                 Ok(more) if more == left || more == 0 => return Ok(done + more),
@@ -96,8 +105,15 @@ impl Pages {
         loop {
             let left = length - done;
             let at = position.checked_add(done as u64).ok_or(Errno::EFBIG)?;
-            let wrote = manager().write_pages(self.file(), at, left, |frame, offset, length| {
-                source.take_frame(frame, offset, length).map_err(halted)
+            let wrote = with_manager(|manager| {
+                manager.write_pages(
+                    self.file(),
+                    at,
+                    left.min(STRETCH),
+                    |frame, offset, length| {
+                        source.take_frame(frame, offset, length).map_err(halted)
+                    },
+                )
             });
             match wrote {
                 Ok(more) if more == left => return Ok(done + more),
@@ -120,7 +136,7 @@ impl Pages {
         let _alone = self.change.lock();
         prepare()?;
         loop {
-            match manager().truncate(self.file(), size) {
+            match with_manager(|manager| manager.truncate(self.file(), size)) {
                 Ok(()) => return Ok(()),
                 Err(mm::Errno::EBUSY) => core::hint::spin_loop(),
                 Err(error) => return Err(too_big(error)),
@@ -135,16 +151,23 @@ impl Pages {
     /// `EIO`: now, or since the last call.
     pub fn sync(&self) -> Result<()> {
         let _alone = self.change.lock();
-        Ok(manager().sync(self.file())?)
+        Ok(with_manager(|manager| manager.sync(self.file()))?)
     }
 }
 
 impl Drop for Pages {
     fn drop(&mut self) {
         if let Some(file) = self.file.take() {
-            manager().close(file);
+            with_manager(|manager| manager.close(file));
         }
     }
+}
+
+/// The memory manager's locks spin, so whoever is in there stays on its CPU. It may sleep all the
+/// same where the manager holds no lock: in a page fault on user memory, or in a store.
+fn with_manager<T>(act: impl FnOnce(&Manager) -> T) -> T {
+    let _here = preemption::disable();
+    act(manager())
 }
 
 fn halted(stopped: Stopped) -> Halted {

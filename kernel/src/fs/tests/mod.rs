@@ -2,6 +2,7 @@
 
 mod data;
 mod descriptors;
+mod devices;
 mod names;
 mod pipes;
 
