@@ -70,7 +70,9 @@ impl<M: Machine> Memory<M> {
             };
             let movable = match frame.state {
                 FrameState::Free => true,
-                FrameState::Anonymous | FrameState::Ksm | FrameState::File { .. } => {
+                FrameState::Anonymous | FrameState::Ksm | FrameState::File { .. }
+                    if !frame.huge =>
+                {
                     pages += 1;
                     pages <= most
                 }
@@ -112,7 +114,9 @@ impl<M: Machine> Memory<M> {
                         false => Err(Obstacle::Here),
                     };
                 }
-                FrameState::Anonymous | FrameState::Ksm | FrameState::File { .. } => {
+                FrameState::Anonymous | FrameState::Ksm | FrameState::File { .. }
+                    if !frame.huge =>
+                {
                     frame.references += 1;
                     frame.migrating = true;
                 }

@@ -8,6 +8,7 @@ use crate::lock::Mutex;
 
 use crate::failure::Failures;
 use crate::frame::Frames;
+use crate::huge::SharedPolicy;
 use crate::ksm::{Ksm, Membership};
 use crate::machine::Permit;
 use crate::map::OrderedMap;
@@ -75,6 +76,7 @@ pub struct Memory<M> {
     pub(crate) next_file: AtomicU32,
     pub(crate) failures: Failures,
     pub(crate) ksm: Mutex<Ksm>,
+    pub(crate) huge_policy: SharedPolicy,
 }
 
 impl<M: Machine> Memory<M> {
@@ -87,13 +89,14 @@ impl<M: Machine> Memory<M> {
     pub fn new(machine: M, usable: &[Range<Pfn>]) -> Result<Self, Errno> {
         Ok(Self {
             machine,
-            frames: Frames::new(usable)?,
+            frames: Frames::new(usable, M::INDEX_BITS)?,
             spaces: Mutex::new(OrderedMap::new()),
             files: Mutex::new(OrderedMap::new()),
             next_space: AtomicU32::new(1),
             next_file: AtomicU32::new(1),
             failures: Failures::new(),
             ksm: Mutex::new(Ksm::new()),
+            huge_policy: SharedPolicy::new(),
         })
     }
 
@@ -110,6 +113,13 @@ impl<M: Machine> Memory<M> {
     /// What a frame is, or `None` if it is outside the table.
     pub fn frame_state(&self, pfn: Pfn) -> Option<FrameState> {
         self.frames.find(pfn).map(|frame| frame.state)
+    }
+
+    /// What a frame is used for: as [`frame_state`](Self::frame_state), but of a piece of a huge
+    /// page what it would be if that were split.
+    pub fn frame_use(&self, pfn: Pfn) -> Option<FrameState> {
+        self.frames.find(pfn)?;
+        Some(self.frames.use_of(pfn))
     }
 
     pub(crate) fn permit(&self) -> Permit {

@@ -21,6 +21,7 @@ fn promises_hold_over_random_programs() {
     assert!(counts.injected > 5000 && counts.consumed > 1000 && counts.isolated > 1000);
     assert!(counts.signals > 1000 && counts.refused > 1000);
     assert!(counts.merged > 1000 && counts.healed > 100 && counts.emptied > 100);
+    assert!(counts.huge > 1000);
 }
 
 #[test]

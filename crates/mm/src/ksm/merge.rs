@@ -108,6 +108,9 @@ impl<M: Machine> Memory<M> {
         act: impl FnOnce(&Inner, &Vma) -> Result<bool, Poisoned>,
     ) -> Result<bool, Poisoned> {
         let (mapper, page) = (candidate.mapper, candidate.page);
+        if self.split_locked(page.pfn()).is_err() {
+            return Ok(false);
+        }
         let Some(space) = self.find_space(mapper.space()) else {
             return Ok(false);
         };
@@ -122,7 +125,7 @@ impl<M: Machine> Memory<M> {
         {
             let frame = self.frames.lock(page);
             let others = frame.references != frame.mappers.len() as u32 + 1;
-            if others || frame.state != FrameState::Anonymous {
+            if others || frame.huge || frame.state != FrameState::Anonymous {
                 return Ok(false);
             }
         }

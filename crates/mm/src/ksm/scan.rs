@@ -124,7 +124,7 @@ impl<M: Machine> Memory<M> {
                 && let Some(rest) = PageRange::new(page.max(vma.pages.start()), vma.pages.end())
                 && let Some((found, _)) = inner.table.next(&self.machine, rest)
             {
-                return Some(found);
+                return Some(found.start().max(rest.start()));
             }
             page = vma.pages.end();
         }
@@ -140,12 +140,14 @@ impl<M: Machine> Memory<M> {
         let Entry::Page(pfn, _) = inner.table.get(&self.machine, mapper.page()) else {
             return None;
         };
-        let mut frame = self.frames.lock_known(pfn);
-        if frame.state != FrameState::Anonymous || frame.poisoned {
-            return None;
+        {
+            let frame = self.frames.lock_known(pfn);
+            if frame.state != FrameState::Anonymous || frame.has_failed() {
+                return None;
+            }
         }
-        frame.references += 1;
-        Some(UserFrame::of_entry(pfn))
+        // A piece of a huge page will do; only to be merged it must be on its own.
+        Some(self.frames.get(pfn))
     }
 
     /// Merges a page, or remembers it.

@@ -201,7 +201,10 @@ impl<const INDEX_BITS: u32> SimMachine<INDEX_BITS> {
         let table = match known {
             Some(walk) => walk.table,
             None => {
-                let table = self.walk_to_last(root, page)?;
+                let table = match self.walk_to_last(root, page)? {
+                    Last::Table(table) => table,
+                    Last::Block(descriptor) => return translation(descriptor, page, INDEX_BITS),
+                };
                 let start = page.0 >> INDEX_BITS << INDEX_BITS;
                 let end = VirtualPage(start + (1 << INDEX_BITS));
                 cache.walks.push(Walk {
@@ -212,22 +215,22 @@ impl<const INDEX_BITS: u32> SimMachine<INDEX_BITS> {
                 table
             }
         };
-        match Entry::decode(self.load(table, page, 0)) {
-            Entry::Page(pfn, protection) => Some((pfn, protection)),
-            _ => None,
-        }
+        translation(self.load(table, page, 0), page, 0)
     }
 
-    fn walk_to_last(&self, root: Pfn, page: VirtualPage) -> Option<Pfn> {
+    fn walk_to_last(&self, root: Pfn, page: VirtualPage) -> Option<Last> {
         let mut table = root;
         for level in [3, 2, 1] {
             let descriptor = self.load(table, page, level);
+            if level == 1 && descriptor & 0b11 == 0b01 {
+                return Some(Last::Block(descriptor));
+            }
             if descriptor & 0b11 != 0b11 {
                 return None;
             }
             table = Pfn((descriptor & 0x0000_ffff_ffff_f000) >> 12);
         }
-        Some(table)
+        Some(Last::Table(table))
     }
 
     /// The descriptor for a page in a table so many levels above the last.
@@ -280,6 +283,23 @@ impl<const INDEX_BITS: u32> SimMachine<INDEX_BITS> {
 impl<const INDEX_BITS: u32> Default for SimMachine<INDEX_BITS> {
     fn default() -> Self {
         Self::new(0)
+    }
+}
+
+/// Where a walk ends, but for the last table's entry.
+enum Last {
+    Table(Pfn),
+    Block(u64),
+}
+
+/// What a descriptor says of a page, of `2^order` that it is for.
+fn translation(descriptor: u64, page: VirtualPage, order: u32) -> Option<(Pfn, Protection)> {
+    match Entry::decode(descriptor) {
+        Entry::Page(pfn, protection) => {
+            let piece = page.0 & ((1 << order) - 1);
+            Some((Pfn(pfn.0 + piece), protection))
+        }
+        _ => None,
     }
 }
 
