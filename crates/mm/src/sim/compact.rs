@@ -39,11 +39,11 @@ impl World {
         let size = 1u64 << (c % 4);
         let start = pfn.0 / size * size;
         let block = Pfn(start)..Pfn(start + size);
-        let states = || (start..start + size).map(|pfn| self.memory.frame_state(Pfn(pfn)));
-        let moves = states().any(|state| state != Some(FrameState::Free));
+        let frames = || (start..start + size).map(Pfn);
+        let is_free = |pfn| self.memory.frame_state(pfn) == Some(FrameState::Free);
         match self.memory.empty(block) {
-            Ok(()) if states().all(|state| state == Some(FrameState::Free)) => {
-                self.counts.emptied += u64::from(moves);
+            Ok(()) if frames().all(is_free) => {
+                self.counts.emptied += 1;
                 Ok(())
             }
             Ok(()) => Err(format!("frame {start:#x} and {size} more are not free")),
@@ -52,7 +52,7 @@ impl World {
                 Ok(())
             }
             Err(Obstacle::NoMemory) => self.out_of_memory(),
-            Err(Obstacle::Here) if states().any(|state| !is_movable(state)) => Ok(()),
+            Err(Obstacle::Here) if frames().any(|pfn| !self.is_movable(pfn)) => Ok(()),
             Err(Obstacle::Here) => Err(format!("nothing is in the way at frame {start:#x}")),
         }
     }
@@ -60,16 +60,19 @@ impl World {
     /// Whether a block holds nothing that cannot be moved, and the rest has room for it.
     fn can_compact(&self, order: usize) -> bool {
         let size = 1u64 << order;
-        let movable = |pfn| is_movable(self.memory.frame_state(Pfn(FIRST_FRAME + pfn)));
+        let movable = |pfn| self.is_movable(Pfn(FIRST_FRAME + pfn));
         self.memory.free_frames() >= size as usize
             && (0..u64::from(FRAMES) / size)
                 .any(|block| (block * size..(block + 1) * size).all(movable))
     }
-}
 
-fn is_movable(state: Option<FrameState>) -> bool {
-    matches!(
-        state,
-        Some(FrameState::Free | FrameState::Anonymous | FrameState::Ksm | FrameState::File { .. })
-    )
+    fn is_movable(&self, pfn: Pfn) -> bool {
+        match self.memory.frame_state(pfn) {
+            Some(FrameState::Free) => true,
+            Some(FrameState::Anonymous | FrameState::Ksm | FrameState::File { .. }) => {
+                !self.is_pinned(pfn)
+            }
+            _ => false,
+        }
+    }
 }
