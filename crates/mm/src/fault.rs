@@ -422,7 +422,8 @@ impl<M: Machine> Fault<'_, M> {
         let permit = self.memory.permit();
         let adopted = {
             let mut frame = self.memory.frames.lock(&fresh);
-            if frame.poisoned {
+            // Someone may have found it already, and be moving it.
+            if frame.poisoned || frame.migrating {
                 Err(Stop::Outcome(Outcome::Retry))
             } else {
                 let mapper = Mapper::new(self.space.id(), self.page);
