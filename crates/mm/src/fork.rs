@@ -178,7 +178,7 @@ impl<M: Machine> Memory<M> {
         let adopted = copied.map_err(Fails::Poisoned).and_then(|()| {
             let permit = self.permit();
             let mut frame = self.frames.lock(&fresh);
-            if frame.poisoned {
+            if frame.poisoned || frame.migrating {
                 return Err(Errno::EBUSY.into());
             }
             Ok(frame.mappers.insert(permit, Mapper::new(child_id, page))?)
