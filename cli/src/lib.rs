@@ -7,6 +7,7 @@
 //! - `inject` poisons the memory of a machine that runs.
 //! - `linux` boots a stock Linux on the monitor; `check-linux` tests what it makes of errors.
 //! - `machine` runs machines in QEMU, with the monitor under their guests.
+//! - `mutants` takes safety measures out of the memory manager: a test must notice each.
 //! - `sim` runs random programs on the memory manager, in simulation.
 //! - `tools` knows what these need, how to look for it and how to install it.
 #![forbid(unsafe_code)]
@@ -19,6 +20,7 @@ mod inject;
 mod ktap;
 mod linux;
 mod machine;
+mod mutants;
 mod sim;
 mod test;
 mod tools;
@@ -68,6 +70,8 @@ enum Task {
     Linux(linux::Options),
     /// Check what a stock Linux on the monitor makes of memory errors, and print it as KTAP
     CheckLinux(linux::check::Options),
+    /// Take safety measures out of the memory manager, one at a time: a test must notice each
+    Mutants(mutants::Options),
     /// Run random programs on the memory manager, whose simulated memory fails
     Sim(sim::Options),
 }
@@ -99,6 +103,7 @@ fn perform(task: Task, install: Install) -> Result<ExitCode> {
         Task::Inject(options) => inject::run(&options),
         Task::CheckMonitor(options) => check_monitor::run(&options, &Workspace::find()?, install),
         Task::Linux(options) => linux::run(options, &Workspace::find()?, install),
+        Task::Mutants(options) => mutants::run(&options, &Workspace::find()?),
         Task::Sim(options) => sim::run(&options),
         Task::CheckLinux(options) => linux::check::run(&options, &Workspace::find()?, install),
     }

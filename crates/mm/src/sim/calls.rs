@@ -285,11 +285,16 @@ impl World {
         process.space.set_early_kill(early);
     }
 
-    pub(super) fn exit(&mut self, process: usize) {
+    pub(super) fn exit(&mut self, process: usize) -> Checked {
         if self.processes.len() > 1 {
             let Process { space, .. } = self.processes.swap_remove(process);
+            let id = space.id();
             self.memory.destroy(space);
+            if self.memory.machine().remembers(id) {
+                return Err(format!("a CPU can still use the tables of {id:?}"));
+            }
         }
+        Ok(())
     }
 }
 

@@ -37,6 +37,31 @@ struct Translation {
     protection: Protection,
 }
 
+/// What a CPU remembers of the way to a last-level table.
+#[derive(Clone, Copy, Debug)]
+struct Walk {
+    space: SpaceId,
+    /// The pages that the table is for.
+    pages: PageRange,
+    table: Pfn,
+}
+
+/// A CPU's translation cache.
+#[derive(Debug)]
+struct Cache {
+    translations: Vec<Translation>,
+    walks: Vec<Walk>,
+}
+
+impl Cache {
+    const fn new() -> Self {
+        Self {
+            translations: Vec::new(),
+            walks: Vec::new(),
+        }
+    }
+}
+
 /// The machine, with translation tables of `2^INDEX_BITS` entries.
 #[derive(Debug)]
 pub struct SimMachine<const INDEX_BITS: u32 = 9> {
@@ -44,7 +69,7 @@ pub struct SimMachine<const INDEX_BITS: u32 = 9> {
     /// The descriptors of each frame, if it is a table: walks take no lock, as the hardware's.
     descriptors: Vec<AtomicU64>,
     /// Few enough that a search of all is quick.
-    caches: [crate::lock::Mutex<Vec<Translation>>; CPUS],
+    caches: [crate::lock::Mutex<Cache>; CPUS],
     store: Mutex<HashMap<(FileId, u32), Page>>,
     refusals: Mutex<Refusals>,
     /// Something was refused since the last [`take_refused`](Self::take_refused).
@@ -64,7 +89,7 @@ impl<const INDEX_BITS: u32> SimMachine<INDEX_BITS> {
         Self {
             ram: Ram::new(frames),
             descriptors: (0..descriptors).map(|_| AtomicU64::new(0)).collect(),
-            caches: [const { crate::lock::Mutex::new(Vec::new()) }; CPUS],
+            caches: [const { crate::lock::Mutex::new(Cache::new()) }; CPUS],
             store: Mutex::default(),
             refusals: Mutex::default(),
             refused: AtomicBool::new(false),
@@ -142,21 +167,19 @@ impl<const INDEX_BITS: u32> SimMachine<INDEX_BITS> {
         act: impl FnOnce(Pfn) -> R,
     ) -> Option<R> {
         let mut cache = self.caches[cpu].lock();
-        let cached = cache
-            .iter()
-            .find(|known| known.space == space && known.page == page)
-            .copied();
-        let translation = match cached {
-            Some(found) => found,
+        let mut translations = cache.translations.iter();
+        let known = translations.find(|known| known.space == space && known.page == page);
+        let translation = match known {
+            Some(known) => *known,
             None => {
-                let (pfn, protection) = self.walk(root, page)?;
+                let (pfn, protection) = self.walk(&mut cache, space, root, page)?;
                 let found = Translation {
                     space,
                     page,
                     pfn,
                     protection,
                 };
-                cache.push(found);
+                cache.translations.push(found);
                 found
             }
         };
@@ -166,23 +189,61 @@ impl<const INDEX_BITS: u32> SimMachine<INDEX_BITS> {
             .then(|| act(translation.pfn))
     }
 
-    fn walk(&self, root: Pfn, page: VirtualPage) -> Option<(Pfn, Protection)> {
+    fn walk(
+        &self,
+        cache: &mut Cache,
+        space: SpaceId,
+        root: Pfn,
+        page: VirtualPage,
+    ) -> Option<(Pfn, Protection)> {
+        let mut walks = cache.walks.iter();
+        let known = walks.find(|walk| walk.space == space && walk.pages.contains(page));
+        let table = match known {
+            Some(walk) => walk.table,
+            None => {
+                let table = self.walk_to_last(root, page)?;
+                let start = page.0 >> INDEX_BITS << INDEX_BITS;
+                let end = VirtualPage(start + (1 << INDEX_BITS));
+                cache.walks.push(Walk {
+                    space,
+                    pages: PageRange::new(VirtualPage(start), end)?,
+                    table,
+                });
+                table
+            }
+        };
+        match Entry::decode(self.load(table, page, 0)) {
+            Entry::Page(pfn, protection) => Some((pfn, protection)),
+            _ => None,
+        }
+    }
+
+    fn walk_to_last(&self, root: Pfn, page: VirtualPage) -> Option<Pfn> {
         let mut table = root;
-        for shift in [3, 2, 1, 0].map(|level| level * INDEX_BITS) {
-            let slot = (page.0 >> shift) as usize & ((1 << INDEX_BITS) - 1);
-            let descriptor = self.descriptor(table, slot).load(Ordering::Acquire);
+        for level in [3, 2, 1] {
+            let descriptor = self.load(table, page, level);
             if descriptor & 0b11 != 0b11 {
                 return None;
             }
-            if shift == 0 {
-                match Entry::decode(descriptor) {
-                    Entry::Page(pfn, protection) => return Some((pfn, protection)),
-                    _ => return None,
-                }
-            }
             table = Pfn((descriptor & 0x0000_ffff_ffff_f000) >> 12);
         }
-        None
+        Some(table)
+    }
+
+    /// The descriptor for a page in a table so many levels above the last.
+    fn load(&self, table: Pfn, page: VirtualPage, level: u32) -> u64 {
+        let slot = (page.0 >> (level * INDEX_BITS)) as usize & ((1 << INDEX_BITS) - 1);
+        self.descriptor(table, slot).load(Ordering::Acquire)
+    }
+
+    /// Whether a CPU may still use tables or translations of a space.
+    pub fn remembers(&self, space: SpaceId) -> bool {
+        self.caches.iter().any(|cache| {
+            let cache = cache.lock();
+            let mut translations = cache.translations.iter();
+            translations.any(|known| known.space == space)
+                || cache.walks.iter().any(|walk| walk.space == space)
+        })
     }
 
     fn descriptor(&self, table: Pfn, slot: usize) -> &AtomicU64 {
@@ -303,9 +364,11 @@ impl<const INDEX_BITS: u32> Machine for SimMachine<INDEX_BITS> {
     fn invalidate(&self, space: SpaceId, pages: PageRange) {
         schedule::point();
         for cache in &self.caches {
-            cache
-                .lock()
-                .retain(|known| known.space != space || !pages.contains(known.page));
+            let mut cache = cache.lock();
+            let translations = &mut cache.translations;
+            translations.retain(|known| known.space != space || !pages.contains(known.page));
+            let walks = &mut cache.walks;
+            walks.retain(|walk| walk.space != space || pages.intersect(walk.pages).is_none());
         }
     }
 

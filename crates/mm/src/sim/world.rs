@@ -194,7 +194,7 @@ impl World {
             Kind::Unpin => self.unpin(a),
             Kind::PinnedAccess => self.pinned_access(a, c, d)?,
             Kind::Fork => self.fork(process)?,
-            Kind::Exit => self.exit(process),
+            Kind::Exit => self.exit(process)?,
             Kind::EarlyKill => self.early_kill(process, b & 1 == 0),
             Kind::Read => self.read(a, b, c)?,
             Kind::Write => self.write(a, b, c, d)?,
