@@ -163,8 +163,6 @@ impl<M: Machine> Memory<M> {
     pub fn destroy(&self, space: AddressSpace) {
         let mut inner = space.0.inner.lock();
         self.unmap_all(space.0.id, &mut inner);
-        // A walker of the reverse map that still holds the space finds no mapper of it, and so
-        // does not look at its tables.
         inner.table.free(&self.machine, &self.frames);
         drop(inner);
         self.spaces.lock().remove(space.0.id);

@@ -34,6 +34,9 @@ pub(crate) const fn pages_end<M: Machine>() -> VirtualPage {
 pub(crate) struct PageTable {
     root: KernelFrame,
     space: SpaceId,
+    /// The tables were freed: nothing is mapped, and they are not to be looked at. Whoever found
+    /// the space before it ended may ask still.
+    ended: bool,
 }
 
 /// A page or a block whose entry is gone but which CPUs may still reach: the frame comes back
@@ -154,7 +157,11 @@ impl PageTable {
     ) -> Result<Self, Errno> {
         let root = frames.allocate_kernel(machine)?;
         machine.zero_table(&root);
-        Ok(Self { root, space })
+        Ok(Self {
+            root,
+            space,
+            ended: false,
+        })
     }
 
     pub(crate) fn root(&self) -> &KernelFrame {
@@ -163,6 +170,9 @@ impl PageTable {
 
     /// The slot for the entry of `page`, or the level at which there is nothing.
     fn slot<M: Machine>(&self, machine: &M, page: VirtualPage) -> Result<Slot, u32> {
+        if self.ended {
+            return Err(0);
+        }
         let mut table = KernelFrame::of_descriptor(self.root.pfn());
         for level in 0..LAST {
             let index = index::<M>(page, level);
@@ -365,6 +375,9 @@ impl PageTable {
 
     /// The slot in the table above the last, if there is such a table.
     fn block_slot<M: Machine>(&self, machine: &M, page: VirtualPage) -> Option<Slot> {
+        if self.ended {
+            return None;
+        }
         let mut table = KernelFrame::of_descriptor(self.root.pfn());
         for level in 0..LAST - 1 {
             let descriptor = machine.load_entry(&table, index::<M>(page, level));
@@ -491,7 +504,8 @@ impl PageTable {
     }
 
     /// Frees the tables of an address space in which nothing is mapped any more.
-    pub(crate) fn free<M: Machine>(&self, machine: &M, frames: &Frames) {
+    pub(crate) fn free<M: Machine>(&mut self, machine: &M, frames: &Frames) {
+        self.ended = true;
         machine.invalidate(self.space, PageRange::ALL);
         self.free_below(machine, frames, &self.root, 0);
         frames.free_kernel(KernelFrame::of_descriptor(self.root.pfn()));

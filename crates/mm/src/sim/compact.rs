@@ -66,7 +66,11 @@ impl World {
                 .any(|block| (block * size..(block + 1) * size).all(movable))
     }
 
+    /// Whether a frame is free, or a small page that can move.
     fn is_movable(&self, pfn: Pfn) -> bool {
+        if self.memory.frames.find(pfn).is_some_and(|frame| frame.huge) {
+            return false;
+        }
         match self.memory.frame_state(pfn) {
             Some(FrameState::Free) => true,
             Some(FrameState::Anonymous | FrameState::Ksm | FrameState::File { .. }) => {
