@@ -75,6 +75,7 @@ pub struct SimMachine<const INDEX_BITS: u32 = 9> {
     /// Something was refused since the last [`take_refused`](Self::take_refused).
     refused: AtomicBool,
     victims: Mutex<Vec<Victim>>,
+    last_filled: AtomicU64,
     allocations: AtomicU64,
 }
 
@@ -94,8 +95,20 @@ impl<const INDEX_BITS: u32> SimMachine<INDEX_BITS> {
             refusals: Mutex::default(),
             refused: AtomicBool::new(false),
             victims: Mutex::default(),
+            last_filled: AtomicU64::new(FIRST_FRAME),
             allocations: AtomicU64::new(0),
         }
+    }
+
+    /// The frame that the manager filled last.
+    pub fn last_filled(&self) -> Pfn {
+        Pfn(self.last_filled.load(Ordering::Relaxed))
+    }
+
+    /// Replaces all of a frame, for the manager.
+    fn fill(&self, frame: &UserFrame, page: &[u8; PAGE_SIZE]) {
+        self.ram.store(frame.pfn(), 0, page);
+        self.last_filled.store(frame.pfn().0, Ordering::Relaxed);
     }
 
     /// Poisons a line of a frame.
@@ -322,6 +335,7 @@ impl<const INDEX_BITS: u32> Machine for SimMachine<INDEX_BITS> {
 
     fn copy_page(&self, to: &UserFrame, from: &UserFrame) -> Result<(), Poisoned> {
         schedule::point();
+        self.last_filled.store(to.pfn().0, Ordering::Relaxed);
         self.ram.copy(to.pfn(), from.pfn())
     }
 
@@ -337,7 +351,7 @@ impl<const INDEX_BITS: u32> Machine for SimMachine<INDEX_BITS> {
 
     fn zero(&self, frame: &UserFrame) {
         schedule::point();
-        self.ram.store(frame.pfn(), 0, &[0; PAGE_SIZE]);
+        self.fill(frame, &[0; PAGE_SIZE]);
     }
 
     fn compare(&self, left: &UserFrame, right: &UserFrame) -> Result<bool, Poisoned> {
@@ -398,7 +412,7 @@ impl<const INDEX_BITS: u32> Machine for SimMachine<INDEX_BITS> {
             return Err(Errno::EIO);
         }
         let page = self.stored(file.id(), index);
-        self.ram.store(into.pfn(), 0, &page);
+        self.fill(into, &page);
         Ok(())
     }
 

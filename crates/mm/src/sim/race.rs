@@ -188,11 +188,9 @@ impl Track {
             };
             match random.below(24) {
                 0 => counts.injected += u64::from(self.poison(pfn, random.below(64))),
-                1 => {
-                    locked(&self.failed).insert(pfn);
-                    counts.injected += 1;
-                    let _ = memory.memory_failure(pfn, Context::default());
-                }
+                1 => counts.injected += u64::from(self.fail(pfn)),
+                // It may be on its way to a process or a cache.
+                22 | 23 => counts.injected += u64::from(self.fail(memory.machine().last_filled())),
                 2 | 3 => counts.moved += u64::from(memory.soft_offline(pfn).is_ok()),
                 4..8 => counts.synced += u64::from(memory.sync(&self.files[2]).is_ok()),
                 8..12 => self.read(&mut random)?,
@@ -228,6 +226,13 @@ impl Track {
         locked(&self.failed).insert(pfn);
         self.memory.machine().poison(pfn, line as usize);
         true
+    }
+
+    /// Reports an error in a frame. Returns whether it was news.
+    fn fail(&self, pfn: Pfn) -> bool {
+        locked(&self.failed).insert(pfn);
+        let report = self.memory.memory_failure(pfn, Context::default());
+        report.is_ok()
     }
 
     /// Moves everything out of the block that a frame is in.
