@@ -131,7 +131,7 @@ impl<M: Machine> Memory<M> {
     }
 
     /// The private page that is mapped somewhere, if it may be merged.
-    fn candidate(&self, mapper: Mapper) -> Option<UserFrame> {
+    pub(super) fn candidate(&self, mapper: Mapper) -> Option<UserFrame> {
         let space = self.find_space(mapper.space())?;
         let inner = space.inner.lock();
         if !inner.vmas.find(mapper.page())?.mergeable {
