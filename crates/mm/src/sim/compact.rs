@@ -66,13 +66,18 @@ impl World {
                 .any(|block| (block * size..(block + 1) * size).all(movable))
     }
 
+    /// Whether a frame is free, or users', not pinned and not of a huge page.
     fn is_movable(&self, pfn: Pfn) -> bool {
-        match self.memory.frame_state(pfn) {
-            Some(FrameState::Free) => true,
-            Some(FrameState::Anonymous | FrameState::Ksm | FrameState::File { .. }) => {
-                !self.is_pinned(pfn)
-            }
-            _ => false,
-        }
+        self.memory.frames.find(pfn).is_some_and(|frame| {
+            frame.pins == 0
+                && !frame.huge
+                && matches!(
+                    frame.state,
+                    FrameState::Free
+                        | FrameState::Anonymous
+                        | FrameState::Ksm
+                        | FrameState::File { .. }
+                )
+        })
     }
 }
