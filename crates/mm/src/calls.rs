@@ -50,6 +50,8 @@ pub enum Advice {
     Unmergeable,
     /// `MADV_HUGEPAGE` and `MADV_NOHUGEPAGE`.
     Huge(HugeAdvice),
+    /// Make huge pages of what is there (`MADV_COLLAPSE`).
+    Collapse,
 }
 
 /// The pages that hold `length` bytes from `start`, in the user space of a machine. The errors are
@@ -265,7 +267,9 @@ impl<M: Machine> Memory<M> {
     /// # Errors
     ///
     /// `EINVAL`: unaligned, or wiping or freeing an area that is not private and anonymous.
-    /// `ENOMEM`: a page of the range is not mapped, or memory ran out. Populating also gives `EFAULT` for a page
+    /// `ENOMEM`: a page of the range is not mapped, or memory ran out. Collapsing also gives
+    /// `EINVAL` if a page cannot be read or the memory cannot be huge, and `EAGAIN` if someone
+    /// holds a page; what could be collapsed is. Populating also gives `EFAULT` for a page
     /// that may not be accessed so or is beyond its file, and `EHWPOISON` for one that is lost;
     /// pages before it are populated.
     pub fn madvise(
@@ -279,7 +283,7 @@ impl<M: Machine> Memory<M> {
             return Ok(());
         };
         let mut inner = match advice {
-            Advice::PopulateRead | Advice::PopulateWrite => space.0.inner.lock(),
+            Advice::PopulateRead | Advice::PopulateWrite | Advice::Collapse => space.0.inner.lock(),
             _ => self.lock_apart(space, pages)?,
         };
         if !inner.vmas.covers(pages) {
@@ -308,6 +312,10 @@ impl<M: Machine> Memory<M> {
             Advice::Huge(advice) => {
                 self.split_at_ends(&mut inner, pages)?;
                 inner.vmas.change(pages, |vma| vma.huge = advice);
+            }
+            Advice::Collapse => {
+                drop(inner);
+                return self.advise_collapse(space, pages);
             }
             Advice::PopulateRead | Advice::PopulateWrite => {
                 drop(inner);

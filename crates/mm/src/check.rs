@@ -85,9 +85,8 @@ impl<M: Machine> Memory<M> {
                 return Err(Violation::References(pfn, frame.references, expected));
             }
             let only_pinned = frame.references == frame.pins && frame.pins > 0;
-            let in_use = frame.is_user() || frame.state == FrameState::Tail;
-            if in_use && frame.poisoned && !only_pinned || frame.is_user() && frame.references == 0
-            {
+            let failed = frame.has_failed() && !only_pinned;
+            if frame.is_user() && (failed || frame.references == 0) {
                 return Err(Violation::PoisonInUse(pfn));
             }
             if frame.state == FrameState::Ksm && !self.ksm.lock().is_stable(pfn) {
@@ -101,7 +100,7 @@ impl<M: Machine> Memory<M> {
             if in_file && !mappers.is_empty() && slots.is_empty() {
                 return Err(Violation::Slot(pfn));
             }
-            let (state, huge) = (frame.state, frame.huge);
+            let (state, huge, poisoned) = (frame.state, frame.huge, frame.poisoned);
             drop(frame);
             if state == FrameState::Free {
                 free += 1;
@@ -111,6 +110,9 @@ impl<M: Machine> Memory<M> {
                 }
             }
             self.check_size(pfn, state, huge)?;
+            if state == FrameState::Tail && poisoned && !self.is_damaged(pfn) {
+                return Err(Violation::PoisonInUse(pfn));
+            }
         }
         // The allocator has all that are free; so it has others if it has more.
         if free != self.free_frames() {
@@ -136,6 +138,12 @@ impl<M: Machine> Memory<M> {
         } else {
             Err(Violation::Size(pfn))
         }
+    }
+
+    /// Whether a tail is of a huge page that nobody maps, because it could not be split.
+    fn is_damaged(&self, tail: Pfn) -> bool {
+        let head = self.frames.find(self.frames.head_of(tail));
+        head.is_some_and(|head| head.damaged)
     }
 
     fn tails(&self, head: Pfn) -> core::ops::Range<u64> {

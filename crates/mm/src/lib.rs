@@ -48,10 +48,11 @@
 //! A huge page is a block of frames whose head has all that is known of it. It is mapped by whole
 //! blocks of the tables above the last; whoever needs a part of one drops its locks, splits it and
 //! starts again. An error in one takes 4 KiB of it, unless there is no memory to split it with.
+//! khugepaged and `MADV_COLLAPSE` make huge pages of small ones.
 //!
 //! # What is not here
 //!
-//! khugepaged, hugetlb, swap, `mremap`, `mlock`,
+//! Huge pages of files, hugetlb, swap, `mremap`, `mlock`,
 //! merging of areas, per-CPU lists of free frames.
 
 #![cfg_attr(not(any(test, feature = "sim")), no_std)]
@@ -75,6 +76,7 @@ mod file;
 mod fork;
 mod frame;
 mod huge;
+mod khugepaged;
 mod ksm;
 mod lock;
 mod machine;
@@ -104,6 +106,7 @@ pub use fault::{BusCode, Outcome, SegvCode, Sigbus};
 pub use file::{File, FileId, FileKind};
 pub use frame::{FrameState, KernelFrame, UserFrame};
 pub use huge::{HugeAdvice, HugePolicy};
+pub use khugepaged::KhugepagedStatistics;
 pub use ksm::KsmStatistics;
 pub use machine::{Allocation, Machine, Poisoned, StoreError};
 pub use memory::{AddressSpace, Memory, SpaceId};

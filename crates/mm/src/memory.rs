@@ -9,6 +9,7 @@ use crate::lock::Mutex;
 use crate::failure::Failures;
 use crate::frame::Frames;
 use crate::huge::SharedPolicy;
+use crate::khugepaged::Khugepaged;
 use crate::ksm::{Ksm, Membership};
 use crate::machine::Permit;
 use crate::map::OrderedMap;
@@ -77,6 +78,7 @@ pub struct Memory<M> {
     pub(crate) failures: Failures,
     pub(crate) ksm: Mutex<Ksm>,
     pub(crate) huge_policy: SharedPolicy,
+    pub(crate) khugepaged: Mutex<Khugepaged>,
 }
 
 impl<M: Machine> Memory<M> {
@@ -97,6 +99,7 @@ impl<M: Machine> Memory<M> {
             failures: Failures::new(),
             ksm: Mutex::new(Ksm::new()),
             huge_policy: SharedPolicy::new(),
+            khugepaged: Mutex::new(Khugepaged::new(1 << M::INDEX_BITS)),
         })
     }
 

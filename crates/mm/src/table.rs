@@ -74,6 +74,7 @@ impl Unmapped {
 pub(crate) struct Detached {
     pages: PageRange,
     table: KernelFrame,
+    space: SpaceId,
 }
 
 impl Detached {
@@ -81,10 +82,34 @@ impl Detached {
         self.pages
     }
 
+    /// Removes all translations that came from it, and the walks that go through it, from all
+    /// CPUs.
+    pub(crate) fn flush<M: Machine>(self, machine: &M) -> Loose {
+        machine.invalidate(self.space, self.pages);
+        Loose(self)
+    }
+
     /// The table, of pages that lie in a range that has been invalidated since.
     pub(crate) fn flushed_with(self, flushed: PageRange) -> KernelFrame {
         debug_assert!(flushed.covers(self.pages));
         self.table
+    }
+}
+
+/// A last-level table that no CPU can reach. Its entries hold the references that they held.
+#[derive(Debug)]
+#[must_use = "the table is lost if it is not freed or attached"]
+pub(crate) struct Loose(Detached);
+
+impl Loose {
+    /// The entry of one of its pages.
+    pub(crate) fn entry<M: Machine>(&self, machine: &M, index: u64) -> Entry {
+        Entry::decode(machine.load_entry(&self.0.table, index as usize))
+    }
+
+    /// The table, for someone who took care of its entries.
+    pub(crate) fn into_table(self) -> KernelFrame {
+        self.0.table
     }
 }
 
@@ -496,11 +521,27 @@ impl PageTable {
         if (0..1 << M::INDEX_BITS).any(|index| machine.load_entry(&table, index) != 0) {
             return None;
         }
+        self.detach(machine, page)
+    }
+
+    /// Takes the last-level table for `page` out, with its entries.
+    pub(crate) fn detach<M: Machine>(&self, machine: &M, page: VirtualPage) -> Option<Detached> {
+        let slot = self.block_slot(machine, page)?;
+        let table = decode_table(machine.load_entry(&slot.table, slot.index))?;
         slot.store(machine, Entry::Empty);
         Some(Detached {
             pages: slot.pages,
-            table,
+            table: KernelFrame::of_descriptor(table),
+            space: self.space,
         })
+    }
+
+    /// Puts a table back where it was taken out.
+    pub(crate) fn attach<M: Machine>(&self, machine: &M, loose: Loose) {
+        let Loose(Detached { pages, table, .. }) = loose;
+        if let Some(slot) = self.block_slot(machine, pages.start()) {
+            machine.store_entry(&slot.table, slot.index, encode_table(table.pfn()));
+        }
     }
 
     /// Frees the tables of an address space in which nothing is mapped any more.

@@ -435,6 +435,171 @@ fn soft_offline_takes_one_page_and_keeps_its_contents() {
     memory.check().unwrap();
 }
 
+/// A block of small pages with everything that [`fill`] stores.
+fn small() -> (Small, AddressSpace) {
+    let (memory, space) = start();
+    memory.set_huge_policy(HugePolicy::Never);
+    for number in 0..PIECES {
+        let done = store(&memory, &space, number, number as u8);
+        assert_eq!(done, Outcome::Resolved);
+    }
+    assert_eq!(memory.mapping_shift(&space, AT), PAGE_SHIFT);
+    memory.set_huge_policy(HugePolicy::Always);
+    (memory, space)
+}
+
+fn collapse(memory: &Small, space: &AddressSpace) -> Result<(), Errno> {
+    memory.madvise(space, AT, HUGE, Advice::Collapse)
+}
+
+#[test]
+fn small_pages_become_a_huge_one() {
+    let (memory, space) = small();
+    let free = memory.free_frames();
+    memory.set_huge_policy(HugePolicy::Never);
+    assert_eq!(memory.khugepaged_scan(5), 0, "the policy does not let it");
+    assert_eq!(
+        collapse(&memory, &space),
+        Ok(()),
+        "that does not mind the policy"
+    );
+    assert_eq!(memory.mapping_shift(&space, AT), HUGE_SHIFT);
+    // The table is gone.
+    assert_eq!(memory.free_frames(), free + 1);
+    all_there(&memory, &space);
+    assert_eq!(collapse(&memory, &space), Ok(()), "it is huge already");
+    let statistics = memory.khugepaged_statistics();
+    assert_eq!((statistics.pages_collapsed, statistics.full_scans), (1, 1));
+    // A range without a whole block has nothing to collapse.
+    let part = memory.madvise(&space, page(1), HUGE, Advice::Collapse);
+    assert_eq!(part, Ok(()));
+    memory.check().unwrap();
+}
+
+#[test]
+fn the_scanner_visits_every_process_and_keeps_to_its_limits() {
+    let (memory, parent) = small();
+    let child = memory.fork(&parent).unwrap();
+    assert_eq!(memory.set_khugepaged_limits(PIECES, 0), Err(Errno::EINVAL));
+    memory.set_khugepaged_limits(3, 3).unwrap();
+    let shift = |space: &AddressSpace| memory.mapping_shift(space, AT);
+    // Everything is shared.
+    assert_eq!(memory.khugepaged_scan(9), 2, "one block in each process");
+    assert_eq!((shift(&parent), shift(&child)), (PAGE_SHIFT, PAGE_SHIFT));
+    for number in 3..PIECES {
+        assert_eq!(
+            store(&memory, &child, number, number as u8),
+            Outcome::Resolved
+        );
+    }
+    memory.khugepaged_scan(9);
+    assert_eq!((shift(&parent), shift(&child)), (HUGE_SHIFT, HUGE_SHIFT));
+    for space in [&parent, &child] {
+        all_there(&memory, space);
+    }
+    memory.check().unwrap();
+    // Missing pages become zeros, if they are few.
+    let (memory, space) = small();
+    memory.set_khugepaged_limits(3, 3).unwrap();
+    let one = PAGE_SIZE as u64;
+    memory
+        .madvise(&space, page(2), 4 * one, Advice::DontNeed)
+        .unwrap();
+    memory.khugepaged_scan(9);
+    assert_eq!(memory.mapping_shift(&space, AT), PAGE_SHIFT);
+    assert_eq!(store(&memory, &space, 5, 5), Outcome::Resolved);
+    memory.khugepaged_scan(9);
+    assert_eq!(memory.mapping_shift(&space, AT), HUGE_SHIFT);
+    assert_eq!(
+        (load(&memory, &space, 4), load(&memory, &space, 5)),
+        (Ok(0), Ok(5))
+    );
+    memory.check().unwrap();
+}
+
+#[test]
+fn what_cannot_be_read_stops_a_collapse_and_nothing_else() {
+    let (memory, space) = small();
+    let pfn = frame(&memory, &space, 9);
+    memory.machine().poison(pfn, 3);
+    let before = memory.free_frames();
+    assert_eq!(collapse(&memory, &space), Err(Errno::EINVAL));
+    assert_eq!(memory.frame_state(pfn), Some(FrameState::Isolated));
+    assert_eq!(memory.free_frames(), before, "the huge page is given back");
+    memory.check().unwrap();
+    for number in (0..PIECES).filter(|number| *number != 9) {
+        assert_eq!(load(&memory, &space, number), Ok(number as u8));
+    }
+    assert_eq!(load(&memory, &space, 9), Err(lost(9, PAGE_SHIFT)));
+    assert_eq!(
+        collapse(&memory, &space),
+        Err(Errno::EINVAL),
+        "a page is lost"
+    );
+    assert_eq!(memory.khugepaged_statistics().pages_collapsed, 0);
+}
+
+#[test]
+fn a_collapse_without_memory_or_with_a_pinned_page_changes_nothing() {
+    let (memory, space) = small();
+    for allocation in 0..2 {
+        memory.machine().refuse_allocation(allocation);
+        assert_eq!(collapse(&memory, &space), Err(Errno::ENOMEM));
+        memory.check().unwrap();
+        all_there(&memory, &space);
+    }
+    let pin = memory.pin_user_page(&space, page(3), Access::Load).unwrap();
+    assert_eq!(collapse(&memory, &space), Err(Errno::EAGAIN));
+    memory.unpin_user_page(pin);
+    let advice = Advice::Huge(HugeAdvice::Against);
+    memory.madvise(&space, AT, HUGE, advice).unwrap();
+    assert_eq!(collapse(&memory, &space), Err(Errno::EINVAL));
+    let advice = Advice::Huge(HugeAdvice::For);
+    memory.madvise(&space, AT, HUGE, advice).unwrap();
+    assert_eq!(collapse(&memory, &space), Ok(()));
+    all_there(&memory, &space);
+    // A block that is empty, or lost as a whole, cannot be collapsed.
+    memory.madvise(&space, AT, HUGE, Advice::DontNeed).unwrap();
+    assert_eq!(collapse(&memory, &space), Err(Errno::EINVAL));
+    let (memory, parent, _child, _) = unsplit();
+    assert_eq!(collapse(&memory, &parent), Err(Errno::EINVAL));
+}
+
+#[test]
+fn a_pin_on_a_piece_stays_when_the_rest_is_split_or_forked() {
+    let (memory, parent) = start();
+    fill(&memory, &parent);
+    let pin = memory
+        .pin_user_page(&parent, page(7), Access::Store)
+        .unwrap();
+    let child = memory.fork(&parent).unwrap();
+    memory.check().unwrap();
+    assert_eq!(
+        memory.mapping_shift(&parent, AT),
+        PAGE_SHIFT,
+        "one page was copied"
+    );
+    assert_eq!(frame(&memory, &parent, 7), pin.frame().pfn());
+    assert_ne!(frame(&memory, &child, 7), pin.frame().pfn());
+    assert_eq!(frame(&memory, &child, 8), frame(&memory, &parent, 8));
+    all_there(&memory, &child);
+    memory.unpin_user_page(pin);
+    memory.check().unwrap();
+    // A huge page is given back with the last pin.
+    let (memory, space) = start();
+    fill(&memory, &space);
+    let pin = memory
+        .pin_user_page(&space, page(7), Access::Store)
+        .unwrap();
+    let before = memory.free_frames();
+    memory.munmap(&space, AT, HUGE).unwrap();
+    assert_eq!(memory.free_frames(), before);
+    memory.check().unwrap();
+    memory.unpin_user_page(pin);
+    assert_eq!(memory.free_frames(), before + PIECES as usize);
+    memory.check().unwrap();
+}
+
 /// One process of the test below: its pages hold its own mark, or zeros, or are lost.
 fn process(memory: &Small, space: &AddressSpace, cpu: usize, running: &AtomicBool) {
     let mark = cpu as u8 + 1;

@@ -31,6 +31,49 @@ impl World {
         }
     }
 
+    /// Makes a huge page of the block that a page is in, or of any.
+    pub(super) fn collapse(
+        &mut self,
+        process: usize,
+        page: VirtualPage,
+        c: u32,
+        d: u32,
+    ) -> Checked {
+        let before = self.memory.khugepaged_statistics().pages_collapsed;
+        if c & 1 == 0 {
+            let pieces = 1 << INDEX_BITS;
+            let limits = [(pieces - 1, pieces / 2), (3, 3), (0, 0)][d as usize % 3];
+            let set = self.memory.set_khugepaged_limits(limits.0, limits.1);
+            set.map_err(|error| format!("limits: {error:?}"))?;
+            self.memory.khugepaged_scan(2 * self.processes.len());
+        } else {
+            let block = VirtualPage(page.0 >> INDEX_BITS << INDEX_BITS);
+            let expected = self.covered(process, block, 1 << INDEX_BITS);
+            let space = &self.processes[process].space;
+            let length = 1 << (INDEX_BITS + PAGE_SHIFT);
+            let got = self
+                .memory
+                .madvise(space, block.address(), length, Advice::Collapse);
+            match got {
+                Ok(()) if expected.is_ok() => {
+                    let made = self.memory.khugepaged_statistics().pages_collapsed > before;
+                    if made && self.memory.mapping_shift(space, block.address()) == PAGE_SHIFT {
+                        return Err(format!("{block:?} was collapsed and is not huge"));
+                    }
+                }
+                // Something in it is lost, shared with a file, pinned, or not there.
+                Err(Errno::EINVAL | Errno::EAGAIN) if expected.is_ok() => {}
+                Err(Errno::ENOMEM) if expected.is_err() => {}
+                // There may be no block that is free.
+                Err(Errno::ENOMEM) => {}
+                other => return Err(format!("collapse of {block:?}: {other:?}")),
+            }
+        }
+        let after = self.memory.khugepaged_statistics().pages_collapsed;
+        self.counts.collapsed += after - before;
+        Ok(())
+    }
+
     /// Where a huge page could not be split, what was in all of it is lost with the page that
     /// failed.
     pub(super) fn note_lost_blocks(&mut self) -> Checked {

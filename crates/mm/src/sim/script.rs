@@ -43,6 +43,8 @@ kinds! {
     Huge 2,
     /// Splits a huge page.
     Split 1,
+    /// `madvise(MADV_COLLAPSE)`, or khugepaged.
+    Collapse 3,
     /// `madvise(MADV_POPULATE_*)`.
     Populate 2,
     /// `get_user_pages`.

@@ -71,6 +71,8 @@ counts! {
     huge = "huge accesses",
     /// Huge pages that could not be split when a page of theirs failed, once for each process.
     unsplit = "huge pages unsplit",
+    /// Huge pages that took the place of small ones.
+    collapsed = "huge pages made",
 }
 
 /// A manager of so many simulated frames, with the tables of the hardware.
@@ -200,6 +202,7 @@ impl World {
             }
             Kind::Huge => self.huge(process, page, c, d)?,
             Kind::Split => self.split(process, page)?,
+            Kind::Collapse => self.collapse(process, page, c, d)?,
             Kind::Populate => self.populate(process, page, c, d)?,
             Kind::Pin => self.pin(process, page, c)?,
             Kind::Unpin => self.unpin(a),
