@@ -15,6 +15,8 @@ use crate::workspace::Workspace;
 pub(crate) enum Benchmark {
     /// The copy routines beside memcpy and their rivals
     Copy(Options),
+    /// What operations of the memory manager cost, and how that grows
+    Mm(Options),
     /// How long a stock Linux takes to boot, with and without the monitor
     Linux(linux::bench::Options),
 }
@@ -40,14 +42,15 @@ pub(crate) fn run(
     install: Install,
 ) -> Result<ExitCode> {
     match benchmark {
-        Benchmark::Copy(options) => copy(options, workspace),
+        Benchmark::Copy(options) => hand_over("copy", options, workspace),
+        Benchmark::Mm(options) => hand_over("mm", options, workspace),
         Benchmark::Linux(options) => linux::bench::run(options, workspace, install),
     }
 }
 
 /// Builds the benchmark with optimisation and runs it. Its exit status is ours.
-fn copy(options: &Options, workspace: &Workspace) -> Result<ExitCode> {
-    let command = cargo_run("copy", options, workspace);
+fn hand_over(name: &str, options: &Options, workspace: &Workspace) -> Result<ExitCode> {
+    let command = cargo_run(name, options, workspace);
     println!("$ {command}");
     let status = command.hand_over()?;
     let code = status.code().and_then(|code| u8::try_from(code).ok());

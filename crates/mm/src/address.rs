@@ -78,6 +78,16 @@ impl PageRange {
         }
     }
 
+    /// The naturally aligned block of `2^order` pages that holds `page`, which must lie in user
+    /// space.
+    pub(crate) const fn block(page: VirtualPage, order: u32) -> Self {
+        let start = page.0 >> order << order;
+        Self {
+            start: VirtualPage(start),
+            end: VirtualPage(start + (1 << order)),
+        }
+    }
+
     /// All of user space.
     pub const ALL: Self = Self {
         start: VirtualPage(0),
@@ -117,6 +127,11 @@ impl PageRange {
     /// Whether `page` is one of them.
     pub const fn contains(self, page: VirtualPage) -> bool {
         self.start.0 <= page.0 && page.0 < self.end.0
+    }
+
+    /// Whether all pages of `other` are among them.
+    pub(crate) fn covers(self, other: Self) -> bool {
+        self.start <= other.start && other.end <= self.end
     }
 
     /// The pages in both ranges, if any.

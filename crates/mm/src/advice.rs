@@ -14,10 +14,11 @@ impl<M: Machine> Memory<M> {
         let mut stale: Option<Stale> = None;
         let mut rest = Some(pages);
         while let Some(range) = rest {
-            let Some((page, entry)) = inner.table.next(&self.machine, range) else {
+            let Some((found, entry)) = inner.table.next(&self.machine, range) else {
                 break;
             };
-            rest = PageRange::new(page.next(), pages.end());
+            let page = found.start();
+            rest = PageRange::new(found.end(), pages.end());
             match entry {
                 Entry::Page(pfn, protection) if self.mark_lazy_free(pfn) => {
                     // A store comes back by a fault, which keeps the page.
@@ -41,7 +42,7 @@ impl<M: Machine> Memory<M> {
     fn mark_lazy_free(&self, pfn: Pfn) -> bool {
         let mut frame = self.frames.lock_known(pfn);
         let alone = frame.mappers.len() == 1 && frame.references == 1;
-        let may = frame.state == FrameState::Anonymous && alone && !frame.poisoned;
+        let may = frame.state == FrameState::Anonymous && alone && !frame.has_failed();
         frame.lazy_free |= may;
         frame.touched &= !may;
         may

@@ -7,8 +7,8 @@ use crate::memory::Inner;
 use crate::table::{Stale, pages_end};
 use crate::vma::{Backing, Vma};
 use crate::{
-    Access, AddressSpace, Entry, Errno, File, FileKind, Machine, Memory, OnFork, Outcome,
-    PageRange, Protection, Sharing, VirtualAddress, VirtualPage,
+    Access, AddressSpace, Entry, Errno, File, FileKind, HugeAdvice, Machine, Memory, OnFork,
+    Outcome, PageRange, Protection, Sharing, VirtualAddress, VirtualPage,
 };
 
 /// Where a mapping goes.
@@ -48,6 +48,10 @@ pub enum Advice {
     Mergeable,
     /// Give merged pages frames of their own (`MADV_UNMERGEABLE`).
     Unmergeable,
+    /// `MADV_HUGEPAGE` and `MADV_NOHUGEPAGE`.
+    Huge(HugeAdvice),
+    /// Make huge pages of what is there (`MADV_COLLAPSE`).
+    Collapse,
 }
 
 /// The pages that hold `length` bytes from `start`, in the user space of a machine. The errors are
@@ -102,26 +106,25 @@ impl<M: Machine> Memory<M> {
         let pages = user_range::<M>(start, length)?;
         let backing = self.backing(sharing, source, pages.pages())?;
         let file = backing.file().cloned();
-        let mut inner = space.0.inner.lock();
-        let noted = match &file {
-            Some(file) => file.add_space(self.permit(), space.id()),
-            None => Ok(()),
-        };
-        let result = noted
-            .and_then(|()| self.place(space, &mut inner, placement, pages))
-            .map(|pages| {
-                let area = Vma {
-                    pages,
-                    protection,
-                    sharing,
-                    backing,
-                    on_fork: OnFork::Inherit,
-                    mergeable: space.0.merging.takes(sharing),
-                };
-                inner.vmas.insert_reserved(area);
-                pages.start().address()
-            });
-        drop(inner);
+        let result = self.lock_apart(space, pages).and_then(|mut inner| {
+            if let Some(file) = &file {
+                file.add_space(self.permit(), space.id())?;
+            }
+            self.place(space, &mut inner, placement, pages)
+                .map(|pages| {
+                    let area = Vma {
+                        pages,
+                        protection,
+                        sharing,
+                        backing,
+                        on_fork: OnFork::Inherit,
+                        huge: HugeAdvice::None,
+                        mergeable: space.0.merging.takes(sharing),
+                    };
+                    inner.vmas.insert_reserved(area);
+                    pages.start().address()
+                })
+        });
         if let (Err(_), Some(file)) = (result, file) {
             self.close(file);
         }
@@ -176,6 +179,12 @@ impl<M: Machine> Memory<M> {
     }
 
     pub(crate) fn split_at_ends(&self, inner: &mut Inner, pages: PageRange) -> Result<(), Errno> {
+        debug_assert!(
+            [pages.start(), pages.end()]
+                .into_iter()
+                .all(|page| inner.table.block_across(&self.machine, page).is_none()),
+            "lock_apart was not called"
+        );
         inner.vmas.split(|| self.permit(), pages.start())?;
         inner.vmas.split(|| self.permit(), pages.end())
     }
@@ -192,7 +201,7 @@ impl<M: Machine> Memory<M> {
         length: u64,
     ) -> Result<(), Errno> {
         let pages = PageRange::of_bytes(start, length).map_err(|_| Errno::EINVAL)?;
-        let mut inner = space.0.inner.lock();
+        let mut inner = self.lock_apart(space, pages)?;
         self.split_at_ends(&mut inner, pages)?;
         self.unmap_areas(space.id(), &mut inner, pages);
         Ok(())
@@ -215,7 +224,7 @@ impl<M: Machine> Memory<M> {
             return Ok(());
         }
         let pages = PageRange::of_bytes(start, length)?;
-        let mut inner = space.0.inner.lock();
+        let mut inner = self.lock_apart(space, pages)?;
         if !inner.vmas.covers(pages) {
             return Err(Errno::ENOMEM);
         }
@@ -238,15 +247,17 @@ impl<M: Machine> Memory<M> {
         let mut all: Option<Stale> = None;
         let mut rest = Some(pages);
         while let Some(range) = rest {
-            let Some((page, entry)) = inner.table.next(&self.machine, range) else {
+            let Some((found, entry)) = inner.table.next(&self.machine, range) else {
                 break;
             };
             if let Entry::Page(_, now) = entry
-                && let Some(stale) = inner.table.protect(&self.machine, page, change(now))
+                && let Some(stale) = inner
+                    .table
+                    .protect(&self.machine, found.start(), change(now))
             {
                 all = Some(stale.and(all));
             }
-            rest = PageRange::new(page.next(), pages.end());
+            rest = PageRange::new(found.end(), pages.end());
         }
         all
     }
@@ -256,7 +267,9 @@ impl<M: Machine> Memory<M> {
     /// # Errors
     ///
     /// `EINVAL`: unaligned, or wiping or freeing an area that is not private and anonymous.
-    /// `ENOMEM`: a page of the range is not mapped, or memory ran out. Populating also gives `EFAULT` for a page
+    /// `ENOMEM`: a page of the range is not mapped, or memory ran out. Collapsing also gives
+    /// `EINVAL` if a page cannot be read or the memory cannot be huge, and `EAGAIN` if someone
+    /// holds a page; what could be collapsed is. Populating also gives `EFAULT` for a page
     /// that may not be accessed so or is beyond its file, and `EHWPOISON` for one that is lost;
     /// pages before it are populated.
     pub fn madvise(
@@ -269,7 +282,10 @@ impl<M: Machine> Memory<M> {
         let Some(pages) = advised_range(start, length)? else {
             return Ok(());
         };
-        let mut inner = space.0.inner.lock();
+        let mut inner = match advice {
+            Advice::PopulateRead | Advice::PopulateWrite | Advice::Collapse => space.0.inner.lock(),
+            _ => self.lock_apart(space, pages)?,
+        };
         if !inner.vmas.covers(pages) {
             return Err(Errno::ENOMEM);
         }
@@ -292,6 +308,14 @@ impl<M: Machine> Memory<M> {
             Advice::Unmergeable => {
                 drop(inner);
                 return self.advise_unmergeable(space, pages);
+            }
+            Advice::Huge(advice) => {
+                self.split_at_ends(&mut inner, pages)?;
+                inner.vmas.change(pages, |vma| vma.huge = advice);
+            }
+            Advice::Collapse => {
+                drop(inner);
+                return self.advise_collapse(space, pages);
             }
             Advice::PopulateRead | Advice::PopulateWrite => {
                 drop(inner);

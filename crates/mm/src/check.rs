@@ -2,6 +2,7 @@
 
 use std::vec::Vec;
 
+use crate::frame::Frame;
 use crate::rmap::Mapper;
 use crate::table::pages_end;
 use crate::{Entry, FrameState, Machine, Memory, PageRange, Pfn, VirtualPage};
@@ -24,6 +25,9 @@ pub enum Violation {
     /// A private page is pinned, and processes share it.
     PinShared(Pfn),
     /// An entry lies outside all areas.
+    /// A huge page is not mapped as a block, or another is, or has not the tails it must have.
+    Size(Pfn),
+    /// An entry lies outside all areas, or in more than one.
     OutsideAreas(Pfn),
     /// A slot of the page cache and its frame disagree.
     Slot(Pfn),
@@ -51,7 +55,9 @@ impl<M: Machine> Memory<M> {
         for pfn in self.frames.all() {
             let mappers = take_group(&mut mapped, |entry| entry.0 == pfn);
             let slots = take_group(&mut cached, |entry| *entry == pfn);
-            let frame = self.frames.lock_known(pfn);
+            let Some(frame) = self.frames.find(pfn) else {
+                continue;
+            };
             if !frame
                 .mappers
                 .as_slice()
@@ -60,15 +66,27 @@ impl<M: Machine> Memory<M> {
             {
                 return Err(Violation::ReverseMap(pfn));
             }
+            // A huge page is held by whoever holds a piece.
+            let tails = if frame.huge { self.tails(pfn) } else { 0..0 };
+            let held = |tail| {
+                self.frames
+                    .find(Pfn(tail))
+                    .map(|tail| [tail.references, tail.pins])
+            };
+            let [in_tails, pins_in_tails] =
+                tails.filter_map(held).fold([0; 2], |[held, pins], more| {
+                    [held + more[0], pins + more[1]]
+                });
             let expected = match frame.state {
                 FrameState::Kernel => 1,
-                _ => (mappers.len() + slots.len()) as u32 + frame.pins,
+                _ => (mappers.len() + slots.len()) as u32 + frame.pins - pins_in_tails + in_tails,
             };
             if frame.references != expected {
                 return Err(Violation::References(pfn, frame.references, expected));
             }
             let only_pinned = frame.references == frame.pins && frame.pins > 0;
-            if frame.is_user() && (frame.poisoned && !only_pinned || frame.references == 0) {
+            let failed = frame.has_failed() && !only_pinned;
+            if frame.is_user() && (failed || frame.references == 0) {
                 return Err(Violation::PoisonInUse(pfn));
             }
             if frame.state == FrameState::Ksm && !self.ksm.lock().is_stable(pfn) {
@@ -82,13 +100,18 @@ impl<M: Machine> Memory<M> {
             if in_file && !mappers.is_empty() && slots.is_empty() {
                 return Err(Violation::Slot(pfn));
             }
-            if frame.state == FrameState::Free {
+            let (state, huge, poisoned) = (frame.state, frame.huge, frame.poisoned);
+            drop(frame);
+            if state == FrameState::Free {
                 free += 1;
-                drop(frame);
                 if pfn >= block_end {
                     let block = self.frames.free_block(pfn);
                     block_end = block.ok_or(Violation::Allocator(pfn))?.end;
                 }
+            }
+            self.check_size(pfn, state, huge)?;
+            if state == FrameState::Tail && poisoned && !self.is_damaged(pfn) {
+                return Err(Violation::PoisonInUse(pfn));
             }
         }
         // The allocator has all that are free; so it has others if it has more.
@@ -98,6 +121,35 @@ impl<M: Machine> Memory<M> {
         Ok(())
     }
 
+    /// A huge page has all its tails, and a tail its head.
+    fn check_size(&self, pfn: Pfn, state: FrameState, huge: bool) -> Result<(), Violation> {
+        let is = |pfn: u64, what: fn(&Frame) -> bool| {
+            self.frames.find(Pfn(pfn)).is_some_and(|frame| what(&frame))
+        };
+        let sound = match state {
+            FrameState::Tail => is(self.frames.head_of(pfn).0, |head| head.huge),
+            _ if huge => self
+                .tails(pfn)
+                .all(|tail| is(tail, |tail| tail.state == FrameState::Tail)),
+            _ => true,
+        };
+        if sound {
+            Ok(())
+        } else {
+            Err(Violation::Size(pfn))
+        }
+    }
+
+    /// Whether a tail is of a huge page that nobody maps, because it could not be split.
+    fn is_damaged(&self, tail: Pfn) -> bool {
+        let head = self.frames.find(self.frames.head_of(tail));
+        head.is_some_and(|head| head.damaged)
+    }
+
+    fn tails(&self, head: Pfn) -> core::ops::Range<u64> {
+        head.0 + 1..head.0 + self.frames.pieces()
+    }
+
     /// The frames that entries refer to, and by which entry each, in order.
     fn check_spaces(&self) -> Result<Vec<(Pfn, Mapper)>, Violation> {
         let mut mapped = Vec::new();
@@ -105,19 +157,27 @@ impl<M: Machine> Memory<M> {
             let inner = space.inner.lock();
             let mut rest = PageRange::new(VirtualPage(0), pages_end::<M>());
             while let Some(range) = rest {
-                let Some((page, entry)) = inner.table.next(&self.machine, range) else {
+                let Some((pages, entry)) = inner.table.next(&self.machine, range) else {
                     break;
                 };
-                rest = PageRange::new(page.next(), range.end());
+                let page = pages.start();
+                rest = PageRange::new(pages.end(), range.end());
                 let (Entry::Page(pfn, _) | Entry::HwPoison(pfn) | Entry::Migration(pfn)) = entry
                 else {
                     continue;
                 };
-                if inner.vmas.find(page).is_none() {
+                if inner
+                    .vmas
+                    .find(page)
+                    .is_none_or(|vma| !vma.pages.covers(pages))
+                {
                     return Err(Violation::OutsideAreas(pfn));
                 }
                 if let Entry::Page(pfn, protection) = entry {
                     let frame = self.frames.lock_known(pfn);
+                    if frame.huge != (pages.pages() > 1) {
+                        return Err(Violation::Size(pfn));
+                    }
                     let may_write = match frame.state {
                         FrameState::Anonymous => frame.mappers.len() == 1,
                         FrameState::Ksm => false,
@@ -145,7 +205,7 @@ impl<M: Machine> Memory<M> {
                     file: file.id(),
                     index,
                 };
-                if self.frame_state(pfn) != Some(state) {
+                if self.frame_use(pfn) != Some(state) {
                     return Err(Violation::Slot(pfn));
                 }
                 cached.push(pfn);

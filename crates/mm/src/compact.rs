@@ -6,6 +6,7 @@
 
 use core::ops::Range;
 
+use crate::frame::Frame;
 use crate::migrate::Stays;
 use crate::{Errno, FrameState, MAX_ORDER, Machine, Memory, Pfn, UserFrame};
 
@@ -64,19 +65,19 @@ impl<M: Machine> Memory<M> {
     /// Whether nothing in a block must stay, and at most so many pages must leave.
     fn can_empty(&self, block: Range<Pfn>, most: usize) -> bool {
         let mut pages = 0;
-        (block.start.0..block.end.0).map(Pfn).all(|pfn| {
-            let Some(frame) = self.frames.find(pfn) else {
-                return false;
-            };
-            let movable = match frame.state {
-                FrameState::Free => true,
-                FrameState::Anonymous | FrameState::Ksm | FrameState::File { .. } => {
-                    pages += 1;
-                    pages <= most
-                }
-                _ => false,
-            };
-            movable && !frame.poisoned
+        let mut may_go = |frame: &Frame| match frame.state {
+            _ if frame.poisoned || frame.pins > 0 || frame.huge => false,
+            FrameState::Free => true,
+            FrameState::Anonymous | FrameState::Ksm | FrameState::File { .. } => {
+                pages += 1;
+                pages <= most
+            }
+            _ => false,
+        };
+        (block.start.0..block.end.0).all(|pfn| {
+            self.frames
+                .find(Pfn(pfn))
+                .is_some_and(|frame| may_go(&frame))
         })
     }
 
@@ -112,7 +113,9 @@ impl<M: Machine> Memory<M> {
                         false => Err(Obstacle::Here),
                     };
                 }
-                FrameState::Anonymous | FrameState::Ksm | FrameState::File { .. } => {
+                FrameState::Anonymous | FrameState::Ksm | FrameState::File { .. }
+                    if !frame.huge =>
+                {
                     frame.references += 1;
                     frame.migrating = true;
                 }

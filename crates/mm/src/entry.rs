@@ -1,5 +1,8 @@
-//! Entries of the last level of translation tables: Arm ARM DDI 0487, D8.3 (VMSAv8-64, stage 1,
-//! 4 KiB granule). MAIR attribute 0 must be normal write-back memory.
+//! Entries of translation tables: Arm ARM DDI 0487, D8.3 (VMSAv8-64, stage 1, 4 KiB granule).
+//! MAIR attribute 0 must be normal write-back memory.
+//!
+//! An entry of the last level stands for one page, and one of the level above for a block of
+//! them. The two differ in one bit.
 
 use crate::Pfn;
 
@@ -102,7 +105,15 @@ pub enum Entry {
 }
 
 impl Entry {
-    /// The descriptor.
+    /// The descriptor of a block. The frame of a mapping is the first of the block's.
+    pub const fn encode_block(self) -> u64 {
+        match self {
+            Self::Page(..) => self.encode() & !TABLE_OR_PAGE,
+            _ => self.encode(),
+        }
+    }
+
+    /// The descriptor of a page.
     pub const fn encode(self) -> u64 {
         match self {
             Self::Empty => 0,
@@ -130,7 +141,7 @@ impl Entry {
         }
     }
 
-    /// The entry that a descriptor of ours stands for.
+    /// The entry that a descriptor of ours for a page or a block stands for.
     pub const fn decode(descriptor: u64) -> Self {
         let pfn = Pfn((descriptor & ADDRESS) >> crate::PAGE_SHIFT);
         if descriptor & VALID != 0 {
@@ -159,10 +170,10 @@ pub(crate) const fn encode_table(pfn: Pfn) -> u64 {
 
 /// The next-level table a descriptor points to.
 pub(crate) const fn decode_table(descriptor: u64) -> Option<Pfn> {
-    if descriptor & VALID == 0 {
-        None
-    } else {
+    if descriptor & (VALID | TABLE_OR_PAGE) == VALID | TABLE_OR_PAGE {
         Some(Pfn((descriptor & ADDRESS) >> crate::PAGE_SHIFT))
+    } else {
+        None
     }
 }
 
@@ -186,6 +197,9 @@ mod tests {
                         },
                     );
                     assert_eq!(Entry::decode(entry.encode()), entry);
+                    assert_eq!(Entry::decode(entry.encode_block()), entry);
+                    assert_eq!(entry.encode_block() & 0b11, 0b01, "a block");
+                    assert_eq!(super::decode_table(entry.encode_block()), None);
                 }
             }
         }

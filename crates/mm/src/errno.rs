@@ -9,6 +9,8 @@ pub enum Errno {
     EIO = 5,
     /// No such address.
     ENXIO = 6,
+    /// Someone uses it for the moment: try again.
+    EAGAIN = 11,
     /// Out of memory, or the address range is not mapped.
     ENOMEM = 12,
     /// The protection asked for is not allowed.

@@ -52,6 +52,8 @@ pub enum PageType {
     CleanLru,
     /// A page of a file that left its cache, or has not entered it.
     TruncatedLru,
+    /// A huge page that could not be split, and is lost as a whole.
+    UnsplitThp,
 }
 
 impl core::fmt::Display for PageType {
@@ -62,6 +64,7 @@ impl core::fmt::Display for PageType {
             Self::DirtyLru => "dirty LRU page",
             Self::CleanLru => "clean LRU page",
             Self::TruncatedLru => "already truncated LRU page",
+            Self::UnsplitThp => "unsplit thp",
         })
     }
 }
@@ -172,7 +175,7 @@ impl<M: Machine> Memory<M> {
         if !context.simulated {
             self.failures.real.store(true, Ordering::Relaxed);
         }
-        let (state, dirty) = {
+        let page = {
             let mut frame = self.frames.find(pfn).ok_or(Errno::ENXIO)?;
             if !self.frames.mark_poisoned(&mut frame) {
                 drop(frame);
@@ -198,10 +201,46 @@ impl<M: Machine> Memory<M> {
                 FrameState::Reserved | FrameState::Kernel | FrameState::Isolated => {
                     return Ok(self.report(PageType::ReservedKernel, Action::Ignored, None));
                 }
-                FrameState::Anonymous | FrameState::Ksm | FrameState::File { .. } => {
-                    frame.references += u32::from(held.is_none());
+                FrameState::Anonymous | FrameState::Ksm | FrameState::File { .. }
+                    if !frame.huge && held.is_none() =>
+                {
+                    frame.references += 1;
+                    Some(UserFrame::of_entry(pfn))
                 }
+                FrameState::Anonymous
+                | FrameState::Ksm
+                | FrameState::File { .. }
+                | FrameState::Tail => held,
             }
+        };
+        let Some(page) = page.or_else(|| self.frames.get_piece(pfn)) else {
+            // The huge page that it was in has just been given back, all but this frame.
+            return Ok(self.report(PageType::FreeBuddy, Action::Recovered, None));
+        };
+        let mut healing = Healing::default();
+        // Where a huge page can be split, only this piece of it is lost.
+        let small = self.split_locked(pfn).is_ok();
+        let report = if small {
+            self.page_failed(&page, context.consumer, &mut healing)
+        } else {
+            self.huge_page_failed(&page, context.consumer)
+        };
+        self.frames.put(page);
+        drop(one);
+        for twin in healing.unreadable.into_iter().flatten() {
+            self.isolate_consumed(twin);
+        }
+        Ok(report)
+    }
+
+    fn page_failed(
+        &self,
+        page: &UserFrame,
+        consumer: Option<Consumer>,
+        healing: &mut Healing,
+    ) -> Report {
+        let (state, dirty) = {
+            let frame = self.frames.lock(page);
             let dirty = match frame.state {
                 FrameState::File { .. } => frame.dirty || frame.writeback,
                 FrameState::Anonymous => !frame.lazy_free,
@@ -210,32 +249,41 @@ impl<M: Machine> Memory<M> {
             };
             (frame.state, dirty)
         };
-        let page = held.unwrap_or(UserFrame::of_entry(pfn));
-        let mut healing = Healing::default();
         if state == FrameState::Ksm {
-            healing = self.heal(&page);
+            *healing = self.heal(page);
         }
-        let report = match state {
-            FrameState::Ksm if healing.done => self.conclude(&page, PageType::CleanLru, None),
+        match state {
+            FrameState::Ksm if healing.done => self.conclude(page, PageType::CleanLru, None),
             FrameState::File { file, index } => {
-                self.file_page_failed(&page, file, index, dirty, context.consumer)
+                self.file_page_failed(page, file, index, dirty, consumer)
             }
             // Its process cannot tell this from the kernel having taken the page back.
             _ if !dirty => {
-                self.unmap_clean(&page);
-                self.conclude(&page, PageType::CleanLru, None)
+                self.unmap_clean(page);
+                self.conclude(page, PageType::CleanLru, None)
             }
             _ => {
-                let signal = self.unmap_lost(&page, Entry::HwPoison(pfn), context.consumer);
-                self.conclude(&page, PageType::DirtyLru, signal)
+                let signal = self.unmap_lost(page, Entry::HwPoison(page.pfn()), consumer);
+                self.conclude(page, PageType::DirtyLru, signal)
             }
-        };
-        self.frames.put(page);
-        drop(one);
-        for twin in healing.unreadable.into_iter().flatten() {
-            self.isolate_consumed(twin);
         }
-        Ok(report)
+    }
+
+    /// A huge page that cannot be split: nobody can reach any of it any more. When its last user
+    /// lets go, what is sound of it is free again.
+    fn huge_page_failed(&self, page: &UserFrame, consumer: Option<Consumer>) -> Report {
+        let given_up = {
+            let mut head = self.frames.lock(page);
+            head.damaged = true;
+            head.lazy_free
+        };
+        let signal = if given_up {
+            self.unmap_clean(page);
+            None
+        } else {
+            self.unmap_lost(page, Entry::HwPoison(page.pfn()), consumer)
+        };
+        self.report(PageType::UnsplitThp, Action::Failed, signal)
     }
 
     /// A page of a file: lost if it was dirty, otherwise there to be read again.
@@ -277,29 +325,42 @@ impl<M: Machine> Memory<M> {
         consumer: Option<Consumer>,
     ) -> Option<Sigbus> {
         let mut told: Option<VirtualAddress> = None;
+        // The page itself; the rest of a huge page is lost too, but that is not where it failed.
+        let (piece, pages) = self.piece_of(page);
         let consumer_in = |space: &Space| consumer.filter(|consumer| consumer.space == space.id);
         self.for_each_mapper(
             page,
             |space, inner, mapper| {
                 self.unmap_one(inner, mapper, left);
+                let failed = mapper.offset(piece).page();
                 // A page that is mapped twice has two addresses: the one touched counts.
                 if let Some(consumer) = consumer_in(space)
-                    && (told.is_none() || consumer.address.page() == mapper.page())
+                    && (told.is_none() || consumer.address.page() == failed)
                 {
-                    told = Some(mapper.page().address());
+                    told = Some(failed.address());
                 }
             },
             |space, mapper| {
                 if consumer_in(space).is_none() && self.wants_early_kill(space) {
-                    let address = mapper.page().address();
+                    let address = mapper.offset(piece).page().address();
                     self.machine.notify(Victim {
                         space: space.id,
-                        signal: Sigbus::lost(BusCode::ActionOptional, address),
+                        signal: Sigbus::lost_block(BusCode::ActionOptional, address, pages),
                     });
                 }
             },
         );
-        told.map(|address| Sigbus::lost(BusCode::ActionRequired, address))
+        told.map(|address| Sigbus::lost_block(BusCode::ActionRequired, address, pages))
+    }
+
+    /// Which piece of how many a frame is.
+    fn piece_of(&self, page: &UserFrame) -> (u64, u64) {
+        if self.frames.lock(page).huge {
+            let head = self.frames.head_of(page.pfn());
+            (page.pfn().0 - head.0, self.frames.pieces())
+        } else {
+            (0, 1)
+        }
     }
 
     fn wants_early_kill(&self, space: &Space) -> bool {

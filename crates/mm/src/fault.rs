@@ -12,7 +12,7 @@ use crate::table::pages_end;
 use crate::vma::{Sharing, Vma};
 use crate::{
     Access, AddressSpace, Context, Entry, Errno, File, FrameState, Machine, Memory, PAGE_SHIFT,
-    Pfn, Protection, UserFrame, VirtualAddress, VirtualPage,
+    PageRange, Pfn, Protection, UserFrame, VirtualAddress, VirtualPage,
 };
 
 /// Why a process gets `SIGSEGV`, with the values of `si_code`.
@@ -58,10 +58,15 @@ pub struct Sigbus {
 impl Sigbus {
     /// One for a lost page.
     pub(crate) fn lost(code: BusCode, address: VirtualAddress) -> Self {
+        Self::lost_block(code, address, 1)
+    }
+
+    /// One for so many pages, a power of two, that are lost together.
+    pub(crate) fn lost_block(code: BusCode, address: VirtualAddress, pages: u64) -> Self {
         Self {
             code,
             address,
-            lsb: PAGE_SHIFT as u8,
+            lsb: (PAGE_SHIFT + pages.trailing_zeros()) as u8,
         }
     }
 }
@@ -88,6 +93,8 @@ pub(crate) enum Need {
     Fetch(Arc<File>, u32),
     /// The isolation of a frame that could not be read.
     Isolation(Pfn),
+    /// A huge page in small ones.
+    Split(Pfn),
 }
 
 /// How a step can end early.
@@ -156,6 +163,11 @@ impl<M: Machine> Memory<M> {
                     Err(_) => return bus(BusCode::NoPage, address),
                 },
                 Need::Isolation(pfn) => self.isolate_consumed(pfn),
+                Need::Split(pfn) => match self.split(pfn) {
+                    Ok(()) => {}
+                    Err(Errno::ENOMEM) => return Outcome::Oom,
+                    Err(_) => return Outcome::Retry,
+                },
             }
         }
         Outcome::Retry
@@ -187,7 +199,8 @@ impl<M: Machine> Memory<M> {
             address,
             access,
         };
-        match inner.table.get(&self.machine, page) {
+        let (pages, entry) = inner.table.lookup(&self.machine, page);
+        match entry {
             Entry::Empty if vma.is_private_anonymous() => fault.demand_zero(),
             Entry::Empty => fault.file_page(),
             Entry::Page(_, protection) if protection.allows(access) => {
@@ -199,7 +212,10 @@ impl<M: Machine> Memory<M> {
                 fault.protect(vma.protection.read_only());
                 Ok(())
             }
-            Entry::HwPoison(_) => Err(Stop::Outcome(bus(BusCode::ActionRequired, address))),
+            Entry::HwPoison(_) => {
+                let lost = Sigbus::lost_block(BusCode::ActionRequired, address, pages.pages());
+                Err(Stop::Outcome(Outcome::Sigbus(lost)))
+            }
             Entry::Migration(_) => Err(Stop::Outcome(Outcome::Retry)),
         }
     }
@@ -226,8 +242,14 @@ impl<M: Machine> Memory<M> {
         else {
             return Ok(());
         };
-        if self.frames.lock_known(pfn).poisoned {
-            return Err(Stop::Outcome(Outcome::Retry));
+        {
+            let frame = self.frames.lock_known(pfn);
+            if frame.has_failed() {
+                return Err(Stop::Outcome(Outcome::Retry));
+            }
+            if frame.huge {
+                return Err(Stop::Need(Need::Split(pfn)));
+            }
         }
         let fault = Fault {
             memory: self,
@@ -272,8 +294,14 @@ struct Fault<'a, M> {
 }
 
 impl<M: Machine> Fault<'_, M> {
-    /// Private memory that was never touched: a page of zeros.
+    /// Private memory that was never touched: a huge page of zeros, or a page of them.
     fn demand_zero(&self) -> Result<(), Stop> {
+        if let Some(fresh) = self.fresh_huge() {
+            for piece in 0..self.memory.frames.pieces() {
+                fresh.with_piece(piece, |piece| self.memory.machine.zero(piece));
+            }
+            return self.map_huge(fresh);
+        }
         let fresh = self.fresh_frame()?;
         self.memory.machine.zero(&fresh);
         self.map_fresh(fresh)
@@ -314,7 +342,7 @@ impl<M: Machine> Fault<'_, M> {
             .prepare(&memory.machine, &memory.frames, self.page)?;
         let permit = memory.permit();
         let mut frame = memory.frames.lock(cached);
-        if frame.poisoned || frame.migrating {
+        if frame.has_failed() || frame.migrating {
             return Err(Stop::Outcome(Outcome::Retry));
         }
         frame
@@ -329,16 +357,18 @@ impl<M: Machine> Fault<'_, M> {
         }
         drop(frame);
         let entry = Entry::Page(cached.pfn(), protection);
-        self.inner.table.mark(&memory.machine, self.page, entry);
+        let page = PageRange::single(self.page);
+        self.inner.table.mark(&memory.machine, page, entry);
         Ok(())
     }
 
     /// A store to a page that is mapped, but not for stores.
     fn store(&self, pfn: Pfn) -> Result<(), Stop> {
         let mut frame = self.memory.frames.lock_known(pfn);
-        if frame.poisoned || (frame.lazy_free && frame.migrating) {
+        if frame.has_failed() || (frame.lazy_free && frame.migrating) {
             return Err(Stop::Outcome(Outcome::Retry));
         }
+        let huge = frame.huge;
         let ours = match frame.state {
             // A pinned page is nobody else's, and must stay the one that the process sees.
             FrameState::Anonymous
@@ -359,6 +389,9 @@ impl<M: Machine> Fault<'_, M> {
         if ours {
             self.protect(self.vma.protection);
             return Ok(());
+        }
+        if huge {
+            return Err(Stop::Need(Need::Split(pfn)));
         }
         self.copy_on_write(pfn)
     }
@@ -382,6 +415,35 @@ impl<M: Machine> Fault<'_, M> {
         self.inner
             .table
             .map(&memory.machine, self.page, fresh, self.vma.protection);
+        Ok(())
+    }
+
+    /// A huge page to be mapped here, if policy, the area and memory have it: else small ones do.
+    fn fresh_huge(&self) -> Option<UserFrame> {
+        let memory = self.memory;
+        let table = &self.inner.table;
+        let block = PageRange::block(self.page, M::INDEX_BITS);
+        if !self.vma.pages.covers(block)
+            || !memory.huge_policy.allows(self.vma.huge)
+            || !table.has_room_for_block(&memory.machine, self.page)
+            || table
+                .prepare_for(&memory.machine, &memory.frames, block)
+                .is_err()
+        {
+            return None;
+        }
+        memory
+            .frames
+            .allocate_huge(&memory.machine, FrameState::Anonymous)
+            .ok()
+    }
+
+    /// Maps a huge page that nobody else has where there is room for it.
+    fn map_huge(&self, fresh: UserFrame) -> Result<(), Stop> {
+        let block = PageRange::block(self.page, M::INDEX_BITS);
+        let fresh = self.adopt_at(fresh, block.start())?;
+        let entry = Entry::Page(fresh.into_entry(), self.vma.protection);
+        self.inner.table.mark(&self.memory.machine, block, entry);
         Ok(())
     }
 
@@ -419,13 +481,21 @@ impl<M: Machine> Fault<'_, M> {
     /// Makes this page the mapper of a frame that nobody else has, or gives the frame back. An
     /// error of the frame that is found from here on waits for the space's lock.
     fn adopt(&self, fresh: UserFrame) -> Result<UserFrame, Stop> {
+        self.adopt_at(fresh, self.page)
+    }
+
+    /// The same, for a page or the first page of a block.
+    fn adopt_at(&self, fresh: UserFrame, page: VirtualPage) -> Result<UserFrame, Stop> {
         let permit = self.memory.permit();
         let adopted = {
             let mut frame = self.memory.frames.lock(&fresh);
-            if frame.poisoned {
+            // A huge page counts as migrating while it is being filled; a small one does when
+            // someone found it and moves it.
+            if frame.has_failed() || frame.migrating && !frame.huge {
                 Err(Stop::Outcome(Outcome::Retry))
             } else {
-                let mapper = Mapper::new(self.space.id(), self.page);
+                frame.migrating = false;
+                let mapper = Mapper::new(self.space.id(), page);
                 frame.mappers.insert(permit, mapper).map_err(Stop::from)
             }
         };

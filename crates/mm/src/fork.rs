@@ -13,6 +13,8 @@ use crate::{
 enum Fails {
     Error(Errno),
     Poisoned(Poisoned),
+    /// Only a part of a huge page is pinned.
+    Huge(Pfn),
 }
 
 impl From<Errno> for Fails {
@@ -67,6 +69,10 @@ impl<M: Machine> Memory<M> {
                 self.destroy(child);
                 match fails {
                     Fails::Error(error) => Err(error),
+                    Fails::Huge(pfn) => {
+                        self.split(pfn)?;
+                        Err(Errno::EBUSY)
+                    }
                     Fails::Poisoned(poisoned) => {
                         self.isolate_consumed(poisoned.pfn);
                         Err(Errno::EHWPOISON)
@@ -115,25 +121,30 @@ impl<M: Machine> Memory<M> {
     ) -> Result<(), Fails> {
         let mut rest = Some(vma.pages);
         while let Some(range) = rest {
-            let Some((page, entry)) = parent.table.next(&self.machine, range) else {
+            let Some((pages, entry)) = parent.table.next(&self.machine, range) else {
                 break;
             };
-            rest = PageRange::new(page.next(), vma.pages.end());
+            rest = PageRange::new(pages.end(), vma.pages.end());
             match entry {
                 Entry::Empty => {}
                 Entry::HwPoison(_) => {
-                    child.table.prepare(&self.machine, &self.frames, page)?;
-                    child.table.mark(&self.machine, page, entry);
+                    child
+                        .table
+                        .prepare_for(&self.machine, &self.frames, pages)?;
+                    child.table.mark(&self.machine, pages, entry);
                 }
                 Entry::Page(pfn, _) if self.is_pinned_anonymous(pfn) => {
-                    self.copy_now(child_id, child, page, pfn, vma.protection)?;
+                    if pages.pages() > 1 {
+                        return Err(Fails::Huge(pfn));
+                    }
+                    self.copy_now(child_id, child, pages.start(), pfn, vma.protection)?;
                 }
                 Entry::Page(pfn, protection) => {
                     let shared = protection.read_only();
-                    if !self.share_frame(child_id, child, page, pfn, shared)? {
+                    if !self.share_frame(child_id, child, pages, pfn, shared)? {
                         continue;
                     }
-                    if let Some(more) = parent.table.protect(&self.machine, page, shared) {
+                    if let Some(more) = parent.table.protect(&self.machine, pages.start(), shared) {
                         *stale = Some(more.and(stale.take()));
                     }
                 }
@@ -167,7 +178,7 @@ impl<M: Machine> Memory<M> {
         let adopted = copied.map_err(Fails::Poisoned).and_then(|()| {
             let permit = self.permit();
             let mut frame = self.frames.lock(&fresh);
-            if frame.poisoned {
+            if frame.poisoned || frame.migrating {
                 return Err(Errno::EBUSY.into());
             }
             Ok(frame.mappers.insert(permit, Mapper::new(child_id, page))?)
@@ -180,40 +191,45 @@ impl<M: Machine> Memory<M> {
         Ok(())
     }
 
-    /// Gives the child an entry for the frame of one of the parent's, if it is private memory.
+    /// Gives the child an entry for the frame of one of the parent's, a page or a block, if it is
+    /// private memory.
     fn share_frame(
         &self,
         child_id: SpaceId,
         child: &Inner,
-        page: VirtualPage,
+        pages: PageRange,
         pfn: Pfn,
         protection: Protection,
     ) -> Result<bool, Errno> {
         if !self.frames.lock_known(pfn).is_private() {
             return Ok(false);
         }
-        child.table.prepare(&self.machine, &self.frames, page)?;
+        child
+            .table
+            .prepare_for(&self.machine, &self.frames, pages)?;
         let permit = self.permit();
         let mut frame = self.frames.lock_known(pfn);
         if frame.poisoned && frame.state == FrameState::Ksm {
             // It may get another frame at this moment.
             return Err(Errno::EBUSY);
         }
-        if frame.poisoned {
+        if frame.has_failed() {
             // It is being unmapped from the parent at this moment, and what that leaves is this.
             drop(frame);
-            child.table.mark(&self.machine, page, Entry::HwPoison(pfn));
+            child.table.mark(&self.machine, pages, Entry::HwPoison(pfn));
             return Ok(false);
         }
         if frame.migrating {
             return Err(Errno::EBUSY);
         }
-        frame.mappers.insert(permit, Mapper::new(child_id, page))?;
+        frame
+            .mappers
+            .insert(permit, Mapper::new(child_id, pages.start()))?;
         frame.references += 1;
         drop(frame);
         child
             .table
-            .mark(&self.machine, page, Entry::Page(pfn, protection));
+            .mark(&self.machine, pages, Entry::Page(pfn, protection));
         Ok(true)
     }
 }

@@ -4,8 +4,13 @@
 //! own; only a [`Machine`](crate::Machine) can look inside, and only by operations that can fail.
 //! A [`KernelFrame`] is a frame of the kernel's: another type, which those operations refuse.
 //!
+//! A huge page is a naturally aligned block of frames. Its first frame, the head, has the state,
+//! the flags and the mappers; the others are tails. A reference may name any piece of it: it is
+//! counted in that piece, and in the head with all others. So a huge page can be split at any
+//! time: whoever holds a piece goes on holding it.
+//!
 //! Locks: a frame's lock is taken after an address space's and a file's, and before the
-//! allocator's. No two frames are locked at once.
+//! allocator's. No two frames are locked at once, but a tail after its head.
 
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -14,6 +19,7 @@ use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::lock::{Mutex, MutexGuard};
 
 use crate::buddy::{Buddy, MAX_ORDER};
+use crate::machine::Permit;
 use crate::rmap::Mappers;
 use crate::{Allocation, Errno, FileId, Machine, Pfn};
 
@@ -39,8 +45,23 @@ pub enum FrameState {
     Ksm,
     /// Taken out of the allocator by compaction, which gathers a block there.
     Claimed,
+    /// A piece of a huge page other than its first, which has the state of all.
+    Tail,
     /// Has an uncorrectable error, and nobody uses it: never handed out again.
     Isolated,
+}
+
+impl FrameState {
+    /// The state of one piece of a huge page with this state.
+    fn of_piece(self, piece: u64) -> Self {
+        match self {
+            Self::File { file, index } => Self::File {
+                file,
+                index: index + piece as u32,
+            },
+            state => state,
+        }
+    }
 }
 
 /// Everything the manager knows of one frame.
@@ -53,13 +74,17 @@ pub(crate) struct Frame {
     pub(crate) dirty: bool,
     /// Being written to its store; not safe there yet.
     pub(crate) writeback: bool,
-    /// Being moved, or leaving: it gains no mapping.
+    /// Being moved, or leaving, or a huge page that is being filled or split: it gains no mapping.
     pub(crate) migrating: bool,
     /// Private memory that its process gave up (`MADV_FREE`): until someone stores to it, which
     /// entries do not allow without a fault, it may turn into zeros at any time.
     pub(crate) lazy_free: bool,
     /// Used since reclaim last looked at it.
     pub(crate) touched: bool,
+    /// The head of a huge page.
+    pub(crate) huge: bool,
+    /// A huge page that could not be split when a piece of it failed: no new mapping.
+    pub(crate) damaged: bool,
     /// One per mapping, one of the page cache, one per operation that holds it.
     pub(crate) references: u32,
     /// How many of the references are pins.
@@ -84,6 +109,8 @@ impl Frame {
             migrating: false,
             lazy_free: false,
             touched: false,
+            huge: false,
+            damaged: false,
             references: 0,
             pins: 0,
             store_pins: 0,
@@ -108,6 +135,11 @@ impl Frame {
             FrameState::Ksm => true,
             _ => false,
         }
+    }
+
+    /// Whether it has an error, so that it must not be mapped any more.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.poisoned || self.damaged
     }
 
     /// Ends the frame's life with its user.
@@ -163,6 +195,11 @@ impl UserFrame {
         Self(pfn)
     }
 
+    /// One piece of the huge page whose head this is, for as long as this reference is there.
+    pub(crate) fn with_piece<R>(&self, piece: u64, act: impl FnOnce(&Self) -> R) -> R {
+        act(&Self(Pfn(self.0.0 + piece)))
+    }
+
     /// Turns the reference into an entry of a translation table.
     pub(crate) fn into_entry(self) -> Pfn {
         self.0
@@ -216,8 +253,10 @@ impl KernelBlock {
 /// All frames of the machine.
 #[derive(Debug)]
 pub(crate) struct Frames {
+    /// A multiple of the greatest block, so that blocks are naturally aligned.
     first: u64,
     frames: Vec<Mutex<Frame>>,
+    huge_order: u32,
     buddy: Mutex<Buddy>,
     /// How often there was no frame left.
     shortages: AtomicU64,
@@ -228,17 +267,20 @@ pub(crate) struct Frames {
 }
 
 impl Frames {
-    /// A table that spans `usable`, with those frames free and the holes between reserved.
+    /// A table that spans `usable`, with those frames free and the holes between reserved. A huge
+    /// page has `2^huge_order` frames.
     ///
     /// # Errors
     ///
     /// `EINVAL` if there is no frame; `ENOMEM` if the heap cannot hold the table.
-    pub(crate) fn new(usable: &[Range<Pfn>]) -> Result<Self, Errno> {
+    pub(crate) fn new(usable: &[Range<Pfn>], huge_order: u32) -> Result<Self, Errno> {
         let usable = || usable.iter().filter(|range| range.start < range.end);
         let first = usable()
             .map(|range| range.start.0)
             .min()
-            .ok_or(Errno::EINVAL)?;
+            .ok_or(Errno::EINVAL)?
+            >> MAX_ORDER
+            << MAX_ORDER;
         let end = usable()
             .map(|range| range.end.0)
             .max()
@@ -259,6 +301,7 @@ impl Frames {
         Ok(Self {
             first,
             frames,
+            huge_order,
             buddy: Mutex::new(buddy),
             shortages: AtomicU64::new(0),
             hand: AtomicUsize::new(0),
@@ -321,8 +364,50 @@ impl Frames {
     }
 
     /// A frame that an entry, a slot or a reference names, and which is therefore in the table.
+    /// Of a piece of a huge page it is the head.
     pub(crate) fn lock_known(&self, pfn: Pfn) -> MutexGuard<'_, Frame> {
+        loop {
+            let frame = self.lock_exactly(pfn);
+            if frame.state != FrameState::Tail {
+                return frame;
+            }
+            drop(frame);
+            let head = self.lock_exactly(self.head_of(pfn));
+            if head.huge {
+                return head;
+            }
+            // It was split in between.
+        }
+    }
+
+    /// The very frame, be it a tail.
+    fn lock_exactly(&self, pfn: Pfn) -> MutexGuard<'_, Frame> {
         self.frames[(pfn.0 - self.first) as usize].lock()
+    }
+
+    /// What a frame, or the huge page it is in, is used for.
+    pub(crate) fn use_of(&self, pfn: Pfn) -> FrameState {
+        let frame = self.lock_known(pfn);
+        if frame.huge {
+            frame.state.of_piece(pfn.0 - self.head_of(pfn).0)
+        } else {
+            frame.state
+        }
+    }
+
+    /// The head of the huge page that `pfn` is in, if it is in one.
+    pub(crate) fn head_of(&self, pfn: Pfn) -> Pfn {
+        Pfn(pfn.0 >> self.huge_order << self.huge_order)
+    }
+
+    /// The tails of a huge page.
+    fn tails(&self, head: Pfn) -> impl Iterator<Item = Pfn> + use<> {
+        (head.0 + 1..head.0 + (1 << self.huge_order)).map(Pfn)
+    }
+
+    /// The pieces of a huge page.
+    pub(crate) fn pieces(&self) -> u64 {
+        1 << self.huge_order
     }
 
     /// Allocates a frame for a user. Its contents are whatever they were.
@@ -416,12 +501,153 @@ impl Frames {
         }
     }
 
+    /// Allocates a huge page for a user. Its contents are whatever they were. While it counts as
+    /// migrating it is not split, so that the caller can fill it as a whole.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn allocate_huge<M: Machine>(
+        &self,
+        machine: &M,
+        state: FrameState,
+    ) -> Result<UserFrame, Errno> {
+        if !machine.admit(Allocation::Frame) {
+            return Err(Errno::ENOMEM);
+        }
+        loop {
+            let index = self.buddy.lock().allocate(self.huge_order as usize);
+            let pfn = Pfn(self.first + index.ok_or(Errno::ENOMEM)? as u64);
+            let mut head = self.lock_exactly(pfn);
+            let mut sound = !head.poisoned;
+            for tail in self.tails(pfn) {
+                let mut tail = self.lock_exactly(tail);
+                debug_assert_eq!(tail.state, FrameState::Free);
+                sound &= !tail.poisoned;
+                tail.state = FrameState::Tail;
+            }
+            head.state = state;
+            head.huge = true;
+            if sound {
+                head.references = 1;
+                head.migrating = true;
+                return Ok(UserFrame(pfn));
+            }
+            // A piece was found to be poisoned while it was on its way here.
+            self.retire(&mut head, pfn);
+        }
+    }
+
+    /// A reference to a piece of a huge page, if that is what `pfn` is. Whoever calls has none.
+    pub(crate) fn get_piece(&self, pfn: Pfn) -> Option<UserFrame> {
+        self.index(pfn)?;
+        let mut head = self.lock_exactly(self.head_of(pfn));
+        if !head.huge {
+            return None;
+        }
+        self.refer(&mut head, pfn);
+        Some(UserFrame(pfn))
+    }
+
+    /// Counts a reference to a locked frame, or to a piece of which it is the head.
+    fn refer(&self, frame: &mut Frame, pfn: Pfn) {
+        self.each_count_of(frame, pfn, |frame| frame.references += 1);
+    }
+
+    /// Makes a reference to a locked frame, or to a piece of which it is the head, a pin.
+    pub(crate) fn pin(&self, frame: &mut Frame, pfn: Pfn, stores: bool) -> UserFrame {
+        self.refer(frame, pfn);
+        self.each_count_of(frame, pfn, |frame| {
+            frame.pins += 1;
+            frame.store_pins += u32::from(stores);
+        });
+        UserFrame(pfn)
+    }
+
+    /// Makes a pin a mere reference again.
+    pub(crate) fn unpin(&self, frame: &mut Frame, pin: &UserFrame, stores: bool) {
+        self.each_count_of(frame, pin.pfn(), |frame| {
+            frame.pins -= 1;
+            frame.store_pins -= u32::from(stores);
+        });
+    }
+
+    /// Changes the counts of a frame, or those of a piece and of its head.
+    fn each_count_of(&self, frame: &mut Frame, pfn: Pfn, change: impl Fn(&mut Frame)) {
+        change(frame);
+        if frame.huge && pfn != self.head_of(pfn) {
+            change(&mut self.lock_exactly(pfn));
+        }
+    }
+
+    /// Makes the pieces of a huge page frames of their own. Each has the mappers that the whole
+    /// had, at its own pages; there must be room for them.
+    pub(crate) fn split(&self, reference: &UserFrame) {
+        let head_pfn = self.head_of(reference.0);
+        let mut head = self.lock_exactly(head_pfn);
+        debug_assert!(head.huge);
+        head.huge = false;
+        head.migrating = false;
+        for (piece, pfn) in (1..).zip(self.tails(head_pfn)) {
+            let mut tail = self.lock_exactly(pfn);
+            head.references -= tail.references;
+            head.pins -= tail.pins;
+            head.store_pins -= tail.store_pins;
+            tail.lazy_free = head.lazy_free;
+            tail.touched = head.touched;
+            tail.references += head.mappers.len() as u32;
+            tail.dirty = head.dirty;
+            tail.state = head.state.of_piece(piece);
+            for mapper in head.mappers.as_slice() {
+                tail.mappers.insert_reserved(mapper.offset(piece));
+            }
+            if tail.references == 0 {
+                self.retire(&mut tail, pfn);
+            }
+        }
+        // Whoever unmapped it last while this began left its pieces to us.
+        if head.references == 0 {
+            self.retire(&mut head, head_pfn);
+        }
+    }
+
+    /// Makes room for as many mappers in each tail as the head has.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`; there is no more room than before.
+    pub(crate) fn reserve_split(
+        &self,
+        reference: &UserFrame,
+        count: usize,
+        mut permit: impl FnMut() -> Permit,
+    ) -> Result<(), Errno> {
+        if count < 2 {
+            return Ok(());
+        }
+        let reserve = |pfn| {
+            let mut tail = self.lock_exactly(pfn);
+            tail.mappers.reserve(permit(), count)
+        };
+        let head = self.head_of(reference.0);
+        self.tails(head)
+            .try_for_each(reserve)
+            .inspect_err(|_| self.unreserve_split(reference))
+    }
+
+    /// Gives back the room in the tails.
+    pub(crate) fn unreserve_split(&self, reference: &UserFrame) {
+        for pfn in self.tails(self.head_of(reference.0)) {
+            self.lock_exactly(pfn).mappers = Mappers::None;
+        }
+    }
+
     /// Another reference to a frame of which the caller knows that it has one: by a table entry
     /// or a slot of the page cache, under the lock that protects it.
     pub(crate) fn get(&self, pfn: Pfn) -> UserFrame {
         let mut frame = self.lock_known(pfn);
         debug_assert!(frame.is_user() && frame.references > 0);
-        frame.references += 1;
+        self.refer(&mut frame, pfn);
         UserFrame(pfn)
     }
 
@@ -429,9 +655,13 @@ impl Frames {
     pub(crate) fn put(&self, reference: UserFrame) {
         let mut frame = self.lock(&reference);
         debug_assert!(frame.is_user());
-        frame.references -= 1;
+        self.each_count_of(&mut frame, reference.0, |frame| frame.references -= 1);
         if frame.references == 0 {
-            self.retire(&mut frame, reference.0);
+            let pfn = match frame.huge {
+                true => self.head_of(reference.0),
+                false => reference.0,
+            };
+            self.retire(&mut frame, pfn);
         }
     }
 
@@ -444,8 +674,13 @@ impl Frames {
     }
 
     /// The allocator gets the frame while it is locked, so that whoever finds it poisoned and
-    /// free finds it in the allocator.
+    /// free finds it in the allocator. Of a huge page it gets every piece that is sound.
     fn retire(&self, frame: &mut Frame, pfn: Pfn) {
+        if frame.huge {
+            for tail in self.tails(pfn) {
+                self.retire(&mut self.lock_exactly(tail), tail);
+            }
+        }
         frame.retire();
         if !frame.poisoned {
             self.buddy.lock().release((pfn.0 - self.first) as usize, 0);

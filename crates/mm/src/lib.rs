@@ -21,7 +21,7 @@
 //!    one of the trees of merged pages;
 //! 2. an address space: its areas and tables. Only fork holds two, the older one first;
 //! 3. a file's cache;
-//! 4. a frame; never two;
+//! 4. a frame; never two, but a tail of a huge page after its head;
 //! 5. the allocator; the lists of spaces and files. None of them holds another.
 //!
 //! So faults of different processes run side by side, and those of one process one at a time.
@@ -43,9 +43,16 @@
 //! * A dirty page of a file that fails leaves a mark: nobody reads the older version from the
 //!   store instead.
 //!
+//! # Huge pages
+//!
+//! A huge page is a block of frames whose head has all that is known of it. It is mapped by whole
+//! blocks of the tables above the last; whoever needs a part of one drops its locks, splits it and
+//! starts again. An error in one takes 4 KiB of it, unless there is no memory to split it with.
+//! khugepaged and `MADV_COLLAPSE` make huge pages of small ones.
+//!
 //! # What is not here
 //!
-//! Huge pages, khugepaged, hugetlb, swap, `mremap`, `mlock`,
+//! Huge pages of files, hugetlb, swap, `mremap`, `mlock`,
 //! merging of areas, per-CPU lists of free frames.
 
 #![cfg_attr(not(any(test, feature = "sim")), no_std)]
@@ -68,6 +75,8 @@ mod fault;
 mod file;
 mod fork;
 mod frame;
+mod huge;
+mod khugepaged;
 mod ksm;
 mod lock;
 mod machine;
@@ -96,6 +105,8 @@ pub use failure::{Action, Consumer, Context, PageType, Report, Statistics, Victi
 pub use fault::{BusCode, Outcome, SegvCode, Sigbus};
 pub use file::{File, FileId, FileKind, Halt, Halted};
 pub use frame::{FrameState, KernelBlock, KernelFrame, UserFrame};
+pub use huge::{HugeAdvice, HugePolicy};
+pub use khugepaged::KhugepagedStatistics;
 pub use ksm::KsmStatistics;
 pub use machine::{Allocation, Machine, Poisoned, StoreError};
 pub use memory::{AddressSpace, Memory, SpaceId};

@@ -8,6 +8,8 @@ use crate::lock::Mutex;
 
 use crate::failure::Failures;
 use crate::frame::Frames;
+use crate::huge::SharedPolicy;
+use crate::khugepaged::Khugepaged;
 use crate::ksm::{Ksm, Membership};
 use crate::machine::Permit;
 use crate::map::OrderedMap;
@@ -78,6 +80,8 @@ pub struct Memory<M> {
     pub(crate) next_file: AtomicU32,
     pub(crate) failures: Failures,
     pub(crate) ksm: Mutex<Ksm>,
+    pub(crate) huge_policy: SharedPolicy,
+    pub(crate) khugepaged: Mutex<Khugepaged>,
 }
 
 impl<M: Machine> Memory<M> {
@@ -90,7 +94,7 @@ impl<M: Machine> Memory<M> {
     pub fn new(machine: M, usable: &[Range<Pfn>]) -> Result<Self, Errno> {
         Ok(Self {
             machine,
-            frames: Frames::new(usable)?,
+            frames: Frames::new(usable, M::INDEX_BITS)?,
             total: usable
                 .iter()
                 .map(|part| part.end.0.saturating_sub(part.start.0) as usize)
@@ -101,6 +105,8 @@ impl<M: Machine> Memory<M> {
             next_file: AtomicU32::new(1),
             failures: Failures::new(),
             ksm: Mutex::new(Ksm::new()),
+            huge_policy: SharedPolicy::new(),
+            khugepaged: Mutex::new(Khugepaged::new(1 << M::INDEX_BITS)),
         })
     }
 
@@ -146,6 +152,13 @@ impl<M: Machine> Memory<M> {
         self.frames.try_find(pfn).map(|frame| frame.state)
     }
 
+    /// What a frame is used for: as [`frame_state`](Self::frame_state), but of a piece of a huge
+    /// page what it would be if that were split.
+    pub fn frame_use(&self, pfn: Pfn) -> Option<FrameState> {
+        self.frames.find(pfn)?;
+        Some(self.frames.use_of(pfn))
+    }
+
     pub(crate) fn permit(&self) -> Permit {
         Permit::ask(&self.machine)
     }
@@ -187,8 +200,6 @@ impl<M: Machine> Memory<M> {
     pub fn destroy(&self, space: AddressSpace) {
         let mut inner = space.0.inner.lock();
         self.unmap_all(space.0.id, &mut inner);
-        // A walker of the reverse map that still holds the space finds no mapper of it, and so
-        // does not look at its tables.
         inner.table.free(&self.machine, &self.frames);
         drop(inner);
         self.spaces.lock().remove(space.0.id);

@@ -22,7 +22,7 @@ impl<M: Machine> Memory<M> {
     /// # Errors
     ///
     /// `ENXIO`: not ours. `EBUSY`: it is the kernel's, or someone holds it. `ENOMEM`: there is no
-    /// frame to move to. `EHWPOISON`: it could not be read; the page was dealt with as
+    /// frame to move to, or none to split the huge page it is in. `EHWPOISON`: it could not be read; the page was dealt with as
     /// [`memory_failure`](Self::memory_failure) does. Otherwise the page stays as it was.
     pub fn soft_offline(&self, pfn: Pfn) -> Result<(), Errno> {
         self.with_reclaim(|| self.try_soft_offline(pfn))
@@ -31,6 +31,7 @@ impl<M: Machine> Memory<M> {
     fn try_soft_offline(&self, pfn: Pfn) -> Result<(), Errno> {
         let moved = {
             let _one = self.failures.lock();
+            self.split_locked(pfn)?;
             let page = {
                 let mut frame = self.frames.find(pfn).ok_or(Errno::ENXIO)?;
                 match frame.state {
@@ -43,7 +44,10 @@ impl<M: Machine> Memory<M> {
                         self.frames.mark_poisoned(&mut frame);
                         return Ok(());
                     }
-                    FrameState::Anonymous | FrameState::Ksm | FrameState::File { .. } => {
+                    // It may be in a huge page again since that was split.
+                    FrameState::Anonymous | FrameState::Ksm | FrameState::File { .. }
+                        if !frame.huge =>
+                    {
                         frame.references += 1;
                         frame.migrating = true;
                     }
@@ -149,7 +153,8 @@ impl<M: Machine> Memory<M> {
         self.machine.copy_page(fresh, page).map_err(Stays::Poisoned)
     }
 
-    fn freeze(&self, page: &UserFrame) {
+    /// Makes a page or a huge page inaccessible to all who map it.
+    pub(crate) fn freeze(&self, page: &UserFrame) {
         self.for_each_mapper(
             page,
             |_, inner: &mut Inner, mapper: Mapper| {

@@ -65,26 +65,21 @@ impl<M: Machine> Memory<M> {
             _ => return Attempt::Again,
         };
         let mut frame = self.frames.lock_known(pfn);
-        if frame.poisoned || frame.migrating {
+        if frame.has_failed() || frame.migrating {
             return Attempt::Again;
         }
         if frame.is_shared() {
             return Attempt::Shared;
         }
-        frame.references += 1;
-        frame.pins += 1;
-        frame.store_pins += u32::from(access == Access::Store);
-        Attempt::Pinned(PinnedFrame {
-            frame: UserFrame::of_entry(pfn),
-            writable: access == Access::Store,
-        })
+        let writable = access == Access::Store;
+        let frame = self.frames.pin(&mut frame, pfn, writable);
+        Attempt::Pinned(PinnedFrame { frame, writable })
     }
 
     /// Gives a pin back.
     pub fn unpin_user_page(&self, pin: PinnedFrame) {
         let mut frame = self.frames.lock(&pin.frame);
-        frame.pins -= 1;
-        frame.store_pins -= u32::from(pin.writable);
+        self.frames.unpin(&mut frame, &pin.frame, pin.writable);
         frame.dirty |= pin.writable && matches!(frame.state, FrameState::File { .. });
         drop(frame);
         self.frames.put(pin.frame);

@@ -53,7 +53,11 @@ impl<M: Machine> Memory<M> {
     /// Frees a frame, if nobody needs its contents and nobody uses it at this moment.
     fn evict(&self, pfn: Pfn) -> bool {
         let state = {
+            // Of a huge page this is the head, for all of it.
             let mut frame = self.frames.lock_known(pfn);
+            if frame.huge && pfn != self.frames.head_of(pfn) {
+                return false;
+            }
             let cached = match frame.state {
                 FrameState::File { .. } if !frame.dirty && !frame.writeback => 1,
                 FrameState::Anonymous if frame.lazy_free => 0,
@@ -61,7 +65,7 @@ impl<M: Machine> Memory<M> {
             };
             let touched = core::mem::take(&mut frame.touched);
             let alone = frame.references == frame.mappers.len() as u32 + cached;
-            if touched || !alone || frame.poisoned {
+            if touched || !alone || frame.has_failed() || frame.migrating {
                 return false;
             }
             frame.migrating = true;

@@ -24,6 +24,11 @@ impl Mapper {
         SpaceId((self.0 >> PAGE_BITS) as u32)
     }
 
+    /// The mapper of a page `pages` further on.
+    pub(crate) fn offset(self, pages: u64) -> Self {
+        Self(self.0 + pages)
+    }
+
     /// The least mapper after this one.
     pub(crate) fn following(self) -> Self {
         Self(self.0 + 1)

@@ -4,12 +4,16 @@
 //! until the translation caches are clean, so a frame cannot be freed too early; [`Stale`] is the
 //! debt of a changed protection. Both end in [`Machine::invalidate`] and nowhere else.
 //!
-//! Empty tables are kept until the address space ends.
+//! What the last table of the four spans is also the size of a block: one entry of the table above
+//! that maps a huge page. The operations take any page of a block, and act on all of it.
+//!
+//! Empty tables are kept until the address space ends, but for last-level ones whose whole span is
+//! unmapped at once: a huge page may come there next.
 
 use crate::entry::{decode_table, encode_table};
 use crate::frame::Frames;
 use crate::{
-    Entry, Errno, KernelFrame, Machine, PAGES_END, PageRange, Protection, SpaceId, UserFrame,
+    Entry, Errno, KernelFrame, Machine, PAGES_END, PageRange, Pfn, Protection, SpaceId, UserFrame,
     VirtualPage,
 };
 
@@ -30,33 +34,82 @@ pub(crate) const fn pages_end<M: Machine>() -> VirtualPage {
 pub(crate) struct PageTable {
     root: KernelFrame,
     space: SpaceId,
+    /// The tables were freed: nothing is mapped, and they are not to be looked at. Whoever found
+    /// the space before it ended may ask still.
+    ended: bool,
 }
 
-/// A page whose entry is gone but which CPUs may still reach: the frame comes back with
-/// [`flush`](Self::flush), or with a whole batch in a [`Gather`](crate::unmap::Gather).
+/// A page or a block whose entry is gone but which CPUs may still reach: the frame comes back
+/// with [`flush`](Self::flush), or with a whole batch in a [`Gather`](crate::unmap::Gather).
 #[derive(Debug)]
 #[must_use = "the frame is lost if it is not flushed"]
 pub(crate) struct Unmapped {
-    page: VirtualPage,
+    pages: PageRange,
     frame: UserFrame,
     space: SpaceId,
 }
 
 impl Unmapped {
-    pub(crate) fn page(&self) -> VirtualPage {
-        self.page
+    pub(crate) fn pages(&self) -> PageRange {
+        self.pages
     }
 
     /// Removes the translation from all CPUs.
     pub(crate) fn flush<M: Machine>(self, machine: &M) -> UserFrame {
-        machine.invalidate(self.space, PageRange::single(self.page));
+        machine.invalidate(self.space, self.pages);
         self.frame
     }
 
-    /// The frame, of a page that lies in a range that has been invalidated since.
+    /// The frame, of pages that lie in a range that has been invalidated since; and the first of
+    /// those pages.
     pub(crate) fn flushed_with(self, flushed: PageRange) -> (VirtualPage, UserFrame) {
-        debug_assert!(flushed.contains(self.page));
-        (self.page, self.frame)
+        debug_assert!(flushed.covers(self.pages));
+        (self.pages.start(), self.frame)
+    }
+}
+
+/// A last-level table that is not linked any more but that walkers may still be in.
+#[derive(Debug)]
+#[must_use = "the table is lost if it is not flushed"]
+pub(crate) struct Detached {
+    pages: PageRange,
+    table: KernelFrame,
+    space: SpaceId,
+}
+
+impl Detached {
+    pub(crate) fn pages(&self) -> PageRange {
+        self.pages
+    }
+
+    /// Removes all translations that came from it, and the walks that go through it, from all
+    /// CPUs.
+    pub(crate) fn flush<M: Machine>(self, machine: &M) -> Loose {
+        machine.invalidate(self.space, self.pages);
+        Loose(self)
+    }
+
+    /// The table, of pages that lie in a range that has been invalidated since.
+    pub(crate) fn flushed_with(self, flushed: PageRange) -> KernelFrame {
+        debug_assert!(flushed.covers(self.pages));
+        self.table
+    }
+}
+
+/// A last-level table that no CPU can reach. Its entries hold the references that they held.
+#[derive(Debug)]
+#[must_use = "the table is lost if it is not freed or attached"]
+pub(crate) struct Loose(Detached);
+
+impl Loose {
+    /// The entry of one of its pages.
+    pub(crate) fn entry<M: Machine>(&self, machine: &M, index: u64) -> Entry {
+        Entry::decode(machine.load_entry(&self.0.table, index as usize))
+    }
+
+    /// The table, for someone who took care of its entries.
+    pub(crate) fn into_table(self) -> KernelFrame {
+        self.0.table
     }
 }
 
@@ -90,6 +143,36 @@ fn index<M: Machine>(page: VirtualPage, level: u32) -> usize {
     (page.0 >> (M::INDEX_BITS * (LAST - level))) as usize & ((1 << M::INDEX_BITS) - 1)
 }
 
+/// Where an entry is, and the pages it stands for: one, or a block.
+struct Slot {
+    table: KernelFrame,
+    index: usize,
+    pages: PageRange,
+}
+
+impl Slot {
+    fn is_block(&self) -> bool {
+        self.pages.pages() > 1
+    }
+
+    fn load<M: Machine>(&self, machine: &M) -> Entry {
+        Entry::decode(machine.load_entry(&self.table, self.index))
+    }
+
+    fn holds_table<M: Machine>(&self, machine: &M) -> bool {
+        decode_table(machine.load_entry(&self.table, self.index)).is_some()
+    }
+
+    fn store<M: Machine>(&self, machine: &M, entry: Entry) {
+        let descriptor = if self.is_block() {
+            entry.encode_block()
+        } else {
+            entry.encode()
+        };
+        machine.store_entry(&self.table, self.index, descriptor);
+    }
+}
+
 impl PageTable {
     /// Empty tables.
     pub(crate) fn new<M: Machine>(
@@ -99,45 +182,100 @@ impl PageTable {
     ) -> Result<Self, Errno> {
         let root = frames.allocate_kernel(machine)?;
         machine.zero_table(&root);
-        Ok(Self { root, space })
+        Ok(Self {
+            root,
+            space,
+            ended: false,
+        })
     }
 
     pub(crate) fn root(&self) -> &KernelFrame {
         &self.root
     }
 
-    /// The last-level table for `page`, or the level at which there is none.
-    fn leaf<M: Machine>(&self, machine: &M, page: VirtualPage) -> Result<KernelFrame, u32> {
+    /// The slot for the entry of `page`, or the level at which there is nothing.
+    fn slot<M: Machine>(&self, machine: &M, page: VirtualPage) -> Result<Slot, u32> {
+        if self.ended {
+            return Err(0);
+        }
         let mut table = KernelFrame::of_descriptor(self.root.pfn());
         for level in 0..LAST {
-            let descriptor = machine.load_entry(&table, index::<M>(page, level));
-            table = KernelFrame::of_descriptor(decode_table(descriptor).ok_or(level)?);
+            let index = index::<M>(page, level);
+            let descriptor = machine.load_entry(&table, index);
+            match decode_table(descriptor) {
+                Some(next) => table = KernelFrame::of_descriptor(next),
+                None if descriptor == 0 => return Err(level),
+                None => {
+                    debug_assert_eq!(level, LAST - 1, "blocks are of one size");
+                    let pages = PageRange::block(page, M::INDEX_BITS);
+                    return Ok(Slot {
+                        table,
+                        index,
+                        pages,
+                    });
+                }
+            }
         }
-        Ok(table)
+        Ok(Slot {
+            table,
+            index: index::<M>(page, LAST),
+            pages: PageRange::single(page),
+        })
     }
 
-    /// The entry for `page`.
+    /// The entry for `page`, as if there were no blocks.
     pub(crate) fn get<M: Machine>(&self, machine: &M, page: VirtualPage) -> Entry {
-        match self.leaf(machine, page) {
-            Ok(table) => Entry::decode(machine.load_entry(&table, index::<M>(page, LAST))),
-            Err(_) => Entry::Empty,
+        match self.lookup(machine, page) {
+            (pages, Entry::Page(head, protection)) => {
+                Entry::Page(Pfn(head.0 + (page.0 - pages.start().0)), protection)
+            }
+            (_, entry) => entry,
         }
     }
 
-    /// The first entry in `pages` that is not empty. Holes are skipped a table at a time.
+    /// The entry for `page`, and the pages it stands for: one, or a block.
+    pub(crate) fn lookup<M: Machine>(&self, machine: &M, page: VirtualPage) -> (PageRange, Entry) {
+        match self.slot(machine, page) {
+            Ok(slot) => (slot.pages, slot.load(machine)),
+            Err(_) => (PageRange::single(page), Entry::Empty),
+        }
+    }
+
+    /// Whether nothing, not even a table, is where a block with `page` would be.
+    pub(crate) fn has_room_for_block<M: Machine>(&self, machine: &M, page: VirtualPage) -> bool {
+        self.slot(machine, page).is_err()
+    }
+
+    /// The block that holds both `page` and the page before.
+    pub(crate) fn block_across<M: Machine>(
+        &self,
+        machine: &M,
+        page: VirtualPage,
+    ) -> Option<(PageRange, Entry)> {
+        if page >= pages_end::<M>() {
+            return None;
+        }
+        let (pages, entry) = self.lookup(machine, page);
+        (pages.start() < page).then_some((pages, entry))
+    }
+
+    /// The first entry in `pages` that is not empty, with the pages it stands for: of a block
+    /// all, even those before. Holes are skipped a table at a time.
     pub(crate) fn next<M: Machine>(
         &self,
         machine: &M,
         pages: PageRange,
-    ) -> Option<(VirtualPage, Entry)> {
+    ) -> Option<(PageRange, Entry)> {
         let mut page = pages.start();
         while page < pages.end() {
-            match self.leaf(machine, page) {
-                Ok(table) => {
-                    for slot in index::<M>(page, LAST)..1 << M::INDEX_BITS {
-                        let entry = Entry::decode(machine.load_entry(&table, slot));
+            match self.slot(machine, page) {
+                Ok(slot) if slot.is_block() => return Some((slot.pages, slot.load(machine))),
+                Ok(slot) => {
+                    for index in slot.index..1 << M::INDEX_BITS {
+                        let entry = Entry::decode(machine.load_entry(&slot.table, index));
                         if entry != Entry::Empty {
-                            return (page < pages.end()).then_some((page, entry));
+                            return (page < pages.end())
+                                .then_some((PageRange::single(page), entry));
                         }
                         page = page.next();
                     }
@@ -151,20 +289,23 @@ impl PageTable {
         None
     }
 
-    /// Makes sure that an entry for `page` can be stored. On `ENOMEM` no entry has changed;
-    /// tables that were added stay.
-    pub(crate) fn prepare<M: Machine>(
+    /// Makes sure that there are tables down to the level `levels`.
+    fn prepare_to<M: Machine>(
         &self,
         machine: &M,
         frames: &Frames,
         page: VirtualPage,
+        levels: u32,
     ) -> Result<(), Errno> {
         debug_assert!(page < pages_end::<M>());
         let mut table = KernelFrame::of_descriptor(self.root.pfn());
-        for level in 0..LAST {
+        for level in 0..levels {
             let slot = index::<M>(page, level);
-            let next = match decode_table(machine.load_entry(&table, slot)) {
+            let descriptor = machine.load_entry(&table, slot);
+            let next = match decode_table(descriptor) {
                 Some(pfn) => pfn,
+                // A block is an entry already.
+                None if descriptor != 0 => return Ok(()),
                 None => {
                     let fresh = frames.allocate_kernel(machine)?;
                     machine.zero_table(&fresh);
@@ -177,11 +318,34 @@ impl PageTable {
         Ok(())
     }
 
+    /// Makes sure that an entry for `page` can be stored. On `ENOMEM` no entry has changed;
+    /// tables that were added stay.
+    pub(crate) fn prepare<M: Machine>(
+        &self,
+        machine: &M,
+        frames: &Frames,
+        page: VirtualPage,
+    ) -> Result<(), Errno> {
+        self.prepare_to(machine, frames, page, LAST)
+    }
+
+    /// Makes sure that an entry for the pages of another table's entry can be stored, where
+    /// there is none yet. On `ENOMEM` no entry has changed; tables that were added stay.
+    pub(crate) fn prepare_for<M: Machine>(
+        &self,
+        machine: &M,
+        frames: &Frames,
+        pages: PageRange,
+    ) -> Result<(), Errno> {
+        let levels = if pages.pages() > 1 { LAST - 1 } else { LAST };
+        self.prepare_to(machine, frames, pages.start(), levels)
+    }
+
     fn set<M: Machine>(&self, machine: &M, page: VirtualPage, entry: Entry) {
-        let table = self.leaf(machine, page);
-        debug_assert!(table.is_ok(), "the table was not prepared");
-        if let Ok(table) = table {
-            machine.store_entry(&table, index::<M>(page, LAST), entry.encode());
+        let slot = self.slot(machine, page);
+        debug_assert!(slot.is_ok(), "the table was not prepared");
+        if let Ok(slot) = slot {
+            slot.store(machine, entry);
         }
     }
 
@@ -197,7 +361,8 @@ impl PageTable {
         self.set(machine, page, Entry::Page(frame.into_entry(), protection));
     }
 
-    /// Removes a page, and leaves `left` in its place, which must not hold a reference.
+    /// Removes the mapping of a page or a block, and leaves `left` in its place, which must not
+    /// hold a reference. The reference of a block that is being split belongs to who splits it.
     pub(crate) fn unmap<M: Machine>(
         &self,
         machine: &M,
@@ -205,59 +370,82 @@ impl PageTable {
         left: Entry,
     ) -> Option<Unmapped> {
         debug_assert!(matches!(left, Entry::Empty | Entry::HwPoison(_)));
-        match self.get(machine, page) {
-            Entry::Page(pfn, _) | Entry::Migration(pfn) => {
-                self.set(machine, page, left);
-                Some(Unmapped {
-                    page,
-                    frame: UserFrame::of_entry(pfn),
-                    space: self.space,
-                })
-            }
-            Entry::HwPoison(_) => {
-                self.set(machine, page, left);
-                None
-            }
-            Entry::Empty => None,
+        let slot = self.slot(machine, page).ok()?;
+        let pfn = match slot.load(machine) {
+            Entry::Page(pfn, _) => Some(pfn),
+            Entry::Migration(pfn) if !slot.is_block() => Some(pfn),
+            Entry::Migration(_) | Entry::HwPoison(_) => None,
+            Entry::Empty => return None,
+        };
+        slot.store(machine, left);
+        pfn.map(|pfn| Unmapped {
+            pages: slot.pages,
+            frame: UserFrame::of_entry(pfn),
+            space: self.space,
+        })
+    }
+
+    /// Stores an entry for `pages`, a page or a block, where there is a prepared, empty one. The
+    /// caller counted the reference that it holds, if any.
+    pub(crate) fn mark<M: Machine>(&self, machine: &M, pages: PageRange, entry: Entry) {
+        debug_assert_eq!(self.get(machine, pages.start()), Entry::Empty);
+        if pages.pages() == 1 {
+            return self.set(machine, pages.start(), entry);
+        }
+        if let Some(slot) = self.block_slot(machine, pages.start()) {
+            debug_assert!(!slot.holds_table(machine), "there is a table");
+            slot.store(machine, entry);
         }
     }
 
-    /// Stores an entry where there is a prepared, empty one. The caller counted the reference
-    /// that it holds, if any.
-    pub(crate) fn mark<M: Machine>(&self, machine: &M, page: VirtualPage, entry: Entry) {
-        debug_assert_eq!(self.get(machine, page), Entry::Empty);
-        self.set(machine, page, entry);
+    /// The slot in the table above the last, if there is such a table.
+    fn block_slot<M: Machine>(&self, machine: &M, page: VirtualPage) -> Option<Slot> {
+        if self.ended {
+            return None;
+        }
+        let mut table = KernelFrame::of_descriptor(self.root.pfn());
+        for level in 0..LAST - 1 {
+            let descriptor = machine.load_entry(&table, index::<M>(page, level));
+            table = KernelFrame::of_descriptor(decode_table(descriptor)?);
+        }
+        Some(Slot {
+            table,
+            index: index::<M>(page, LAST - 1),
+            pages: PageRange::block(page, M::INDEX_BITS),
+        })
     }
 
-    /// Changes the protection of a page that is mapped.
+    /// Changes the protection of a page or a block that is mapped.
     pub(crate) fn protect<M: Machine>(
         &self,
         machine: &M,
         page: VirtualPage,
         protection: Protection,
     ) -> Option<Stale> {
-        let Entry::Page(pfn, now) = self.get(machine, page) else {
+        let slot = self.slot(machine, page).ok()?;
+        let Entry::Page(pfn, now) = slot.load(machine) else {
             return None;
         };
         if now == protection {
             return None;
         }
-        self.set(machine, page, Entry::Page(pfn, protection));
+        slot.store(machine, Entry::Page(pfn, protection));
         Some(Stale {
             space: self.space,
-            pages: PageRange::single(page),
+            pages: slot.pages,
         })
     }
 
-    /// Makes a mapped page inaccessible while it moves.
+    /// Makes a mapped page or block inaccessible while it moves or is split.
     pub(crate) fn freeze<M: Machine>(&self, machine: &M, page: VirtualPage) -> Option<Stale> {
-        let Entry::Page(pfn, _) = self.get(machine, page) else {
+        let slot = self.slot(machine, page).ok()?;
+        let Entry::Page(pfn, _) = slot.load(machine) else {
             return None;
         };
-        self.set(machine, page, Entry::Migration(pfn));
+        slot.store(machine, Entry::Migration(pfn));
         Some(Stale {
             space: self.space,
-            pages: PageRange::single(page),
+            pages: slot.pages,
         })
     }
 
@@ -277,8 +465,88 @@ impl PageTable {
         UserFrame::of_entry(old)
     }
 
+    /// Replaces a block that has no translation by a table of entries for its pages. Gives the
+    /// table back if the block's entry is not `block`.
+    pub(crate) fn divide<M: Machine>(
+        &self,
+        machine: &M,
+        page: VirtualPage,
+        block: Entry,
+        table: KernelFrame,
+        part: impl Fn(u64) -> Entry,
+    ) -> Result<(), KernelFrame> {
+        let slot = match self.slot(machine, page) {
+            Ok(slot) if slot.is_block() && slot.load(machine) == block => slot,
+            _ => return Err(table),
+        };
+        machine.zero_table(&table);
+        for index in 0..slot.pages.pages() {
+            machine.store_entry(&table, index as usize, part(index).encode());
+        }
+        machine.store_entry(&slot.table, slot.index, encode_table(table.pfn()));
+        Ok(())
+    }
+
+    /// The pages of the first last-level table whose whole span is in `pages`.
+    pub(crate) fn next_table<M: Machine>(
+        &self,
+        machine: &M,
+        pages: PageRange,
+    ) -> Option<PageRange> {
+        let span = 1 << M::INDEX_BITS;
+        let end = pages.end().min(pages_end::<M>()).0;
+        let mut page = pages.start().0.next_multiple_of(span);
+        while page + span <= end {
+            match self.slot(machine, VirtualPage(page)) {
+                Ok(slot) if slot.is_block() => page += span,
+                Ok(_) => return Some(PageRange::block(VirtualPage(page), M::INDEX_BITS)),
+                Err(level) => {
+                    let hole = 1 << (M::INDEX_BITS * (LAST - level));
+                    page = (page / hole + 1) * hole;
+                }
+            }
+        }
+        None
+    }
+
+    /// Takes the last-level table for `page` out, if there is one and it is empty.
+    pub(crate) fn detach_empty<M: Machine>(
+        &self,
+        machine: &M,
+        page: VirtualPage,
+    ) -> Option<Detached> {
+        let slot = self.block_slot(machine, page)?;
+        let table = decode_table(machine.load_entry(&slot.table, slot.index))?;
+        let table = KernelFrame::of_descriptor(table);
+        if (0..1 << M::INDEX_BITS).any(|index| machine.load_entry(&table, index) != 0) {
+            return None;
+        }
+        self.detach(machine, page)
+    }
+
+    /// Takes the last-level table for `page` out, with its entries.
+    pub(crate) fn detach<M: Machine>(&self, machine: &M, page: VirtualPage) -> Option<Detached> {
+        let slot = self.block_slot(machine, page)?;
+        let table = decode_table(machine.load_entry(&slot.table, slot.index))?;
+        slot.store(machine, Entry::Empty);
+        Some(Detached {
+            pages: slot.pages,
+            table: KernelFrame::of_descriptor(table),
+            space: self.space,
+        })
+    }
+
+    /// Puts a table back where it was taken out.
+    pub(crate) fn attach<M: Machine>(&self, machine: &M, loose: Loose) {
+        let Loose(Detached { pages, table, .. }) = loose;
+        if let Some(slot) = self.block_slot(machine, pages.start()) {
+            machine.store_entry(&slot.table, slot.index, encode_table(table.pfn()));
+        }
+    }
+
     /// Frees the tables of an address space in which nothing is mapped any more.
-    pub(crate) fn free<M: Machine>(&self, machine: &M, frames: &Frames) {
+    pub(crate) fn free<M: Machine>(&mut self, machine: &M, frames: &Frames) {
+        self.ended = true;
         machine.invalidate(self.space, PageRange::ALL);
         self.free_below(machine, frames, &self.root, 0);
         frames.free_kernel(KernelFrame::of_descriptor(self.root.pfn()));

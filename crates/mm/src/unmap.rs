@@ -2,14 +2,15 @@
 
 use crate::memory::Inner;
 use crate::rmap::Mapper;
-use crate::table::Unmapped;
+use crate::table::{Detached, Unmapped};
 use crate::vma::Backing;
 use crate::{Entry, Machine, Memory, PageRange, SpaceId};
 
 const BATCH: usize = 32;
+const TABLES: usize = 8;
 
-/// Unmapped pages that share one invalidation. Their frames stay mapped, as far as the reverse
-/// map is concerned, until that is done.
+/// Unmapped pages that share one invalidation, and tables that were emptied by that. Their frames
+/// stay mapped, as far as the reverse map is concerned, until that is done.
 ///
 /// The only ways from an unmapped page to a frame that can be freed go through an invalidation:
 ///
@@ -21,6 +22,8 @@ pub(crate) struct Gather<'m, M: Machine> {
     space: SpaceId,
     pages: [Option<Unmapped>; BATCH],
     count: usize,
+    tables: [Option<Detached>; TABLES],
+    table_count: usize,
     range: Option<PageRange>,
 }
 
@@ -31,18 +34,32 @@ impl<'m, M: Machine> Gather<'m, M> {
             space,
             pages: [const { None }; BATCH],
             count: 0,
+            tables: [const { None }; TABLES],
+            table_count: 0,
             range: None,
         }
     }
 
     pub(crate) fn add(&mut self, unmapped: Unmapped) {
-        let page = PageRange::single(unmapped.page());
-        self.range = Some(self.range.map_or(page, |range| range.hull(page)));
+        self.owe(unmapped.pages());
         self.pages[self.count] = Some(unmapped);
         self.count += 1;
         if self.count == BATCH {
             self.flush();
         }
+    }
+
+    pub(crate) fn add_table(&mut self, table: Detached) {
+        self.owe(table.pages());
+        self.tables[self.table_count] = Some(table);
+        self.table_count += 1;
+        if self.table_count == TABLES {
+            self.flush();
+        }
+    }
+
+    fn owe(&mut self, pages: PageRange) {
+        self.range = Some(self.range.map_or(pages, |range| range.hull(pages)));
     }
 
     /// Invalidates, and gives the frames back.
@@ -61,11 +78,16 @@ impl<'m, M: Machine> Gather<'m, M> {
                 .end_mapping(Mapper::new(self.space, page), frame);
         }
         self.count = 0;
+        let tables = &mut self.tables[..self.table_count];
+        for table in tables.iter_mut().filter_map(Option::take) {
+            self.memory.frames.free_kernel(table.flushed_with(range));
+        }
+        self.table_count = 0;
     }
 }
 
 impl<M: Machine> Memory<M> {
-    /// Replaces one mapping by `left`, and removes every translation of it.
+    /// Replaces one mapping, of a page or a block, by `left`, and removes every translation of it.
     pub(crate) fn unmap_one(&self, inner: &Inner, mapper: Mapper, left: Entry) {
         if let Some(unmapped) = inner.table.unmap(&self.machine, mapper.page(), left) {
             let frame = unmapped.flush(&self.machine);
@@ -73,30 +95,54 @@ impl<M: Machine> Memory<M> {
         }
     }
 
-    /// Empties all entries in `pages`.
+    /// Empties all entries in `pages`, and gives back the tables that this leaves empty. No block
+    /// crosses its ends.
     pub(crate) fn zap(&self, space: SpaceId, inner: &Inner, pages: PageRange) {
         let mut gather = Gather::new(self, space);
+        self.zap_entries(&mut gather, inner, pages);
+        self.zap_tables(&mut gather, inner, pages);
+        gather.finish();
+    }
+
+    fn zap_entries(&self, gather: &mut Gather<'_, M>, inner: &Inner, pages: PageRange) {
         let mut rest = Some(pages);
         while let Some(range) = rest {
-            let Some((page, _)) = inner.table.next(&self.machine, range) else {
+            let Some((found, _)) = inner.table.next(&self.machine, range) else {
                 break;
             };
-            if let Some(unmapped) = inner.table.unmap(&self.machine, page, Entry::Empty) {
+            debug_assert!(pages.covers(found), "a block crosses the end");
+            let first = found.start();
+            if let Some(unmapped) = inner.table.unmap(&self.machine, first, Entry::Empty) {
                 gather.add(unmapped);
             }
-            rest = PageRange::new(page.next(), pages.end());
+            rest = PageRange::new(found.end(), pages.end());
         }
-        gather.finish();
+    }
+
+    fn zap_tables(&self, gather: &mut Gather<'_, M>, inner: &Inner, pages: PageRange) {
+        let mut rest = Some(pages);
+        while let Some(range) = rest {
+            let Some(span) = inner.table.next_table(&self.machine, range) else {
+                break;
+            };
+            if let Some(table) = inner.table.detach_empty(&self.machine, span.start()) {
+                gather.add_table(table);
+            }
+            rest = PageRange::new(span.end(), pages.end());
+        }
     }
 
     /// Unmaps `pages`, of which no area crosses the ends.
     pub(crate) fn unmap_areas(&self, space: SpaceId, inner: &mut Inner, pages: PageRange) {
+        let mut gather = Gather::new(self, space);
         while let Some(vma) = inner.vmas.remove_in(pages) {
-            self.zap(space, inner, vma.pages);
+            self.zap_entries(&mut gather, inner, vma.pages);
             if let Backing::File(file, _) = vma.backing {
                 self.close(file);
             }
         }
+        self.zap_tables(&mut gather, inner, pages);
+        gather.finish();
     }
 
     /// Unmaps the whole space.

@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 
 use crate::machine::Permit;
 use crate::map::OrderedMap;
-use crate::{Access, Errno, File, PageRange, Protection, VirtualPage};
+use crate::{Access, Errno, File, HugeAdvice, PageRange, Protection, VirtualPage};
 
 /// Whose stores are seen by whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +66,7 @@ pub(crate) struct Vma {
     pub(crate) on_fork: OnFork,
     /// Its pages may share frames with pages of equal contents (`MADV_MERGEABLE`).
     pub(crate) mergeable: bool,
+    pub(crate) huge: HugeAdvice,
 }
 
 impl Vma {

@@ -180,6 +180,30 @@ fn a_page_that_cannot_be_read_is_dealt_with_and_another_block_serves() {
 }
 
 #[test]
+fn pinned_pages_stay_and_their_blocks_with_them() {
+    let memory = memory(128);
+    let space = fragmented(&memory);
+    let present = (0..200).filter(|page| memory.entry(&space, at(*page)) != Entry::Empty);
+    let pin = |page| {
+        memory
+            .pin_user_page(&space, at(page), Access::Store)
+            .unwrap()
+    };
+    let mut pins: Vec<_> = present.map(pin).collect();
+    let free = memory.free_frames();
+    assert_eq!(memory.compact(2), Err(Errno::ENOMEM));
+    assert_eq!(memory.free_frames(), free);
+    check(&memory, &space);
+    // Those at the top let go.
+    let half = pins.len() / 2;
+    pins.drain(half..)
+        .for_each(|pin| memory.unpin_user_page(pin));
+    memory.compact(2).unwrap();
+    check(&memory, &space);
+    pins.into_iter().for_each(|pin| memory.unpin_user_page(pin));
+}
+
+#[test]
 fn every_allocation_of_a_compaction_may_be_refused() {
     for refused in 0.. {
         let memory = memory(128);

@@ -7,7 +7,7 @@ fn promises_hold_however_cpus_interleave() {
     let seeds = std::env::var("RACES")
         .ok()
         .and_then(|seeds| seeds.parse().ok())
-        .unwrap_or(60);
+        .unwrap_or(150);
     let mut counts = RaceCounts::default();
     for seed in 0..seeds {
         match race(seed, 100) {
@@ -18,6 +18,7 @@ fn promises_hold_however_cpus_interleave() {
     println!("{counts:?}");
     assert!(counts.injected > 50 && counts.signals > 50 && counts.moved > 50);
     assert!(counts.emptied > 50 && counts.healed > 5);
+    assert!(counts.split > 0);
 }
 
 #[test]

@@ -20,7 +20,8 @@ fn promises_hold_over_random_programs() {
     // A run that injects or consumes nothing proves nothing.
     assert!(counts.injected > 5000 && counts.consumed > 1000 && counts.isolated > 1000);
     assert!(counts.signals > 1000 && counts.refused > 1000);
-    assert!(counts.merged > 1000 && counts.healed > 100 && counts.emptied > 100);
+    assert!(counts.merged > 1000 && counts.healed > 50 && counts.emptied > 100);
+    assert!(counts.huge > 1000);
 }
 
 #[test]

@@ -146,13 +146,6 @@ pub fn sleep_until(deadline: u64) -> Result<(), Interrupted> {
     }
 }
 
-/// Sleeps until a waker of this thread is used, or until `deadline`, in nanoseconds since boot.
-pub fn park_until(deadline: u64) {
-    let timer = set(deadline, What::Wake(current().share()));
-    thread::park();
-    cancel(timer);
-}
-
 /// A timer that sends `SIGALRM`, once or again and again.
 #[derive(Debug, Default)]
 pub struct IntervalTimer {

@@ -23,12 +23,11 @@ impl<M: Machine> Memory<M> {
     pub(crate) fn heal(&self, page: &UserFrame) -> Healing {
         let mut healing = Healing::default();
         let mut ksm = self.ksm.lock();
-        let Some(place) = ksm.stable.remove(page.pfn()) else {
+        let place = ksm.stable.remove(page.pfn());
+        let room = ksm.stable.reserve([self.permit(), self.permit()]);
+        let (Some(place), Ok(())) = (place, room) else {
             return healing;
         };
-        if ksm.stable.reserve([self.permit(), self.permit()]).is_err() {
-            return healing;
-        }
         let Ok(fresh) = self.room_for_mappers_of(page) else {
             return healing;
         };

@@ -124,14 +124,14 @@ impl<M: Machine> Memory<M> {
                 && let Some(rest) = PageRange::new(page.max(vma.pages.start()), vma.pages.end())
                 && let Some((found, _)) = inner.table.next(&self.machine, rest)
             {
-                return Some(found);
+                return Some(found.start().max(rest.start()));
             }
             page = vma.pages.end();
         }
     }
 
     /// The private page that is mapped somewhere, if it may be merged.
-    fn candidate(&self, mapper: Mapper) -> Option<UserFrame> {
+    pub(super) fn candidate(&self, mapper: Mapper) -> Option<UserFrame> {
         let space = self.find_space(mapper.space())?;
         let inner = space.inner.lock();
         if !inner.vmas.find(mapper.page())?.mergeable {
@@ -140,12 +140,14 @@ impl<M: Machine> Memory<M> {
         let Entry::Page(pfn, _) = inner.table.get(&self.machine, mapper.page()) else {
             return None;
         };
-        let mut frame = self.frames.lock_known(pfn);
-        if frame.state != FrameState::Anonymous || frame.poisoned {
-            return None;
+        {
+            let frame = self.frames.lock_known(pfn);
+            if frame.state != FrameState::Anonymous || frame.has_failed() {
+                return None;
+            }
         }
-        frame.references += 1;
-        Some(UserFrame::of_entry(pfn))
+        // A piece of a huge page will do; only to be merged it must be on its own.
+        Some(self.frames.get(pfn))
     }
 
     /// Merges a page, or remembers it.

@@ -157,7 +157,7 @@ impl<M: Machine> Memory<M> {
         finish: impl FnOnce(&mut Inner) -> Result<(), Errno>,
     ) -> Result<(), Errno> {
         loop {
-            let mut inner = space.0.inner.lock();
+            let mut inner = self.lock_apart(space, pages)?;
             match self.unmerge_pages(space, &inner, pages) {
                 Ok(()) => return finish(&mut inner),
                 Err(Stop::Need(Need::Isolation(pfn))) => {
@@ -195,12 +195,12 @@ impl<M: Machine> Memory<M> {
         core::iter::from_fn(move || {
             loop {
                 let range = rest?;
-                let (page, entry) = inner.table.next(&self.machine, range)?;
-                rest = PageRange::new(page.next(), range.end());
+                let (found, entry) = inner.table.next(&self.machine, range)?;
+                rest = PageRange::new(found.end(), range.end());
                 match entry {
                     Entry::Page(pfn, _) => {
                         if self.frames.lock_known(pfn).state == FrameState::Ksm {
-                            return Some(Ok(page));
+                            return Some(Ok(found.start()));
                         }
                     }
                     Entry::Migration(_) => return Some(Err(Stop::Outcome(Outcome::Retry))),

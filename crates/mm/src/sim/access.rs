@@ -25,7 +25,7 @@ pub fn try_access<const INDEX_BITS: u32>(
     let machine = memory.machine();
     let root = memory.root(space);
     let done = machine.translated(cpu, space.id(), root, page, access, |pfn| {
-        let state = memory.frame_state(pfn);
+        let state = memory.frame_use(pfn);
         if matches!(
             state,
             Some(FrameState::Anonymous | FrameState::Ksm | FrameState::File { .. })

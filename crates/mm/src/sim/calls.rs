@@ -27,7 +27,13 @@ impl World {
     }
 
     pub(super) fn map(&mut self, process: usize, page: VirtualPage, c: u32, d: u32) -> Checked {
-        let pages = 1 + u64::from(c % 8);
+        // Sometimes all of the window, so that a huge page has room.
+        let whole = c & 128 == 0;
+        let (page, pages) = if whole {
+            (VirtualPage(WINDOW), u64::from(WINDOW_PAGES))
+        } else {
+            (page, 1 + u64::from(c % 8))
+        };
         let pages = pages.min(WINDOW + u64::from(WINDOW_PAGES) - page.0);
         let protection = protection(d);
         let sharing = if d & 8 == 0 {
@@ -35,7 +41,10 @@ impl World {
         } else {
             Sharing::Shared
         };
-        let number = (d >> 4) as usize % (self.files.len() + 1);
+        let number = match whole {
+            true => self.files.len(),
+            false => (d >> 4) as usize % (self.files.len() + 1),
+        };
         let model = self.files.get(number);
         let first = (d >> 8) % FILE_PAGES;
         let pages = if model.is_some() {
@@ -177,7 +186,7 @@ impl World {
         if self.call(got, expected, "madvise")? {
             self.change(process, page, pages, |model| match advice {
                 Advice::Fork(on_fork) => model.on_fork = on_fork,
-                Advice::Mergeable | Advice::Unmergeable => {}
+                Advice::Mergeable | Advice::Unmergeable | Advice::Huge(_) => {}
                 Advice::Free if model.told => model.forget(),
                 Advice::Free => model.freed = model.own.is_some(),
                 _ => model.forget(),
@@ -241,7 +250,7 @@ impl World {
         let owner = &mut self.processes[process];
         let entry = self.memory.entry(&owner.space, page.address());
         if let (Entry::Page(pfn, _), Some(model)) = (entry, owner.pages.get_mut(&page))
-            && self.memory.frame_state(pfn) == Some(FrameState::Anonymous)
+            && self.memory.frame_use(pfn) == Some(FrameState::Anonymous)
         {
             model.detach(&self.files);
         }

@@ -39,11 +39,11 @@ impl World {
         let size = 1u64 << (c % 4);
         let start = pfn.0 / size * size;
         let block = Pfn(start)..Pfn(start + size);
-        let states = || (start..start + size).map(|pfn| self.memory.frame_state(Pfn(pfn)));
-        let moves = states().any(|state| state != Some(FrameState::Free));
+        let frames = || (start..start + size).map(Pfn);
+        let is_free = |pfn| self.memory.frame_state(pfn) == Some(FrameState::Free);
         match self.memory.empty(block) {
-            Ok(()) if states().all(|state| state == Some(FrameState::Free)) => {
-                self.counts.emptied += u64::from(moves);
+            Ok(()) if frames().all(is_free) => {
+                self.counts.emptied += 1;
                 Ok(())
             }
             Ok(()) => Err(format!("frame {start:#x} and {size} more are not free")),
@@ -52,9 +52,7 @@ impl World {
                 Ok(())
             }
             Err(Obstacle::NoMemory) => self.out_of_memory(),
-            Err(Obstacle::Here) if (start..start + size).any(|pfn| !self.is_movable(Pfn(pfn))) => {
-                Ok(())
-            }
+            Err(Obstacle::Here) if frames().any(|pfn| !self.is_movable(pfn)) => Ok(()),
             Err(Obstacle::Here) => Err(format!("nothing is in the way at frame {start:#x}")),
         }
     }
@@ -68,17 +66,17 @@ impl World {
                 .any(|block| (block * size..(block + 1) * size).all(movable))
     }
 
-    /// Whether a frame is free, or users' and not pinned.
+    /// Whether a frame is free, or a small page that can move.
     fn is_movable(&self, pfn: Pfn) -> bool {
-        self.memory.frames.find(pfn).is_some_and(|frame| {
-            frame.pins == 0
-                && matches!(
-                    frame.state,
-                    FrameState::Free
-                        | FrameState::Anonymous
-                        | FrameState::Ksm
-                        | FrameState::File { .. }
-                )
-        })
+        if self.memory.frames.find(pfn).is_some_and(|frame| frame.huge) {
+            return false;
+        }
+        match self.memory.frame_state(pfn) {
+            Some(FrameState::Free) => true,
+            Some(FrameState::Anonymous | FrameState::Ksm | FrameState::File { .. }) => {
+                !self.is_pinned(pfn)
+            }
+            _ => false,
+        }
     }
 }

@@ -6,8 +6,8 @@ use std::vec::Vec;
 use super::World;
 use super::world::{Checked, WINDOW, WINDOW_PAGES};
 use crate::{
-    Access, Action, AddressSpace, BusCode, Context, Entry, Errno, FrameState, PAGE_SIZE, Pfn,
-    Victim, VirtualPage,
+    Access, Action, AddressSpace, BusCode, Context, Entry, Errno, FrameState, PAGE_SIZE, PageType,
+    Pfn, Victim, VirtualPage,
 };
 
 impl World {
@@ -33,13 +33,14 @@ impl World {
 
     /// The frame is about to fail. Returns whether the simulation may do that.
     fn may_lose(&mut self, pfn: Pfn) -> bool {
-        match self.memory.frame_state(pfn) {
+        match self.memory.frame_use(pfn) {
             None
             | Some(
                 FrameState::Kernel
                 | FrameState::Claimed
                 | FrameState::Isolated
-                | FrameState::Reserved,
+                | FrameState::Reserved
+                | FrameState::Tail,
             ) => return false,
             Some(FrameState::Free) => {}
             Some(FrameState::File { file, index }) => {
@@ -75,6 +76,10 @@ impl World {
             // Nobody else is in the middle of anything, so nothing is in the way.
             Ok(report) if report.action == Action::Recovered && report.signal.is_none() => Ok(()),
             Ok(report) if report.signal.is_none() && self.is_pinned(pfn) => Ok(()),
+            // But a huge page cannot be split without memory.
+            Ok(report) if report.page == PageType::UnsplitThp && report.signal.is_none() => {
+                self.out_of_memory()
+            }
             other => Err(format!("{pfn:?} was scrubbed: {other:?}")),
         }
     }

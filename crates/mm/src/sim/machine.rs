@@ -75,6 +75,7 @@ pub struct SimMachine<const INDEX_BITS: u32 = 9> {
     /// Something was refused since the last [`take_refused`](Self::take_refused).
     refused: AtomicBool,
     victims: Mutex<Vec<Victim>>,
+    last_filled: AtomicU64,
     allocations: AtomicU64,
 }
 
@@ -94,8 +95,20 @@ impl<const INDEX_BITS: u32> SimMachine<INDEX_BITS> {
             refusals: Mutex::default(),
             refused: AtomicBool::new(false),
             victims: Mutex::default(),
+            last_filled: AtomicU64::new(FIRST_FRAME),
             allocations: AtomicU64::new(0),
         }
+    }
+
+    /// The frame that the manager filled last.
+    pub fn last_filled(&self) -> Pfn {
+        Pfn(self.last_filled.load(Ordering::Relaxed))
+    }
+
+    /// Replaces all of a frame, for the manager.
+    fn fill(&self, frame: &UserFrame, page: &[u8; PAGE_SIZE]) {
+        self.ram.store(frame.pfn(), 0, page);
+        self.last_filled.store(frame.pfn().0, Ordering::Relaxed);
     }
 
     /// Poisons a line of a frame.
@@ -201,7 +214,10 @@ impl<const INDEX_BITS: u32> SimMachine<INDEX_BITS> {
         let table = match known {
             Some(walk) => walk.table,
             None => {
-                let table = self.walk_to_last(root, page)?;
+                let table = match self.walk_to_last(root, page)? {
+                    Last::Table(table) => table,
+                    Last::Block(descriptor) => return translation(descriptor, page, INDEX_BITS),
+                };
                 let start = page.0 >> INDEX_BITS << INDEX_BITS;
                 let end = VirtualPage(start + (1 << INDEX_BITS));
                 cache.walks.push(Walk {
@@ -212,22 +228,22 @@ impl<const INDEX_BITS: u32> SimMachine<INDEX_BITS> {
                 table
             }
         };
-        match Entry::decode(self.load(table, page, 0)) {
-            Entry::Page(pfn, protection) => Some((pfn, protection)),
-            _ => None,
-        }
+        translation(self.load(table, page, 0), page, 0)
     }
 
-    fn walk_to_last(&self, root: Pfn, page: VirtualPage) -> Option<Pfn> {
+    fn walk_to_last(&self, root: Pfn, page: VirtualPage) -> Option<Last> {
         let mut table = root;
         for level in [3, 2, 1] {
             let descriptor = self.load(table, page, level);
+            if level == 1 && descriptor & 0b11 == 0b01 {
+                return Some(Last::Block(descriptor));
+            }
             if descriptor & 0b11 != 0b11 {
                 return None;
             }
             table = Pfn((descriptor & 0x0000_ffff_ffff_f000) >> 12);
         }
-        Some(table)
+        Some(Last::Table(table))
     }
 
     /// The descriptor for a page in a table so many levels above the last.
@@ -283,6 +299,23 @@ impl<const INDEX_BITS: u32> Default for SimMachine<INDEX_BITS> {
     }
 }
 
+/// Where a walk ends, but for the last table's entry.
+enum Last {
+    Table(Pfn),
+    Block(u64),
+}
+
+/// What a descriptor says of a page, of `2^order` that it is for.
+fn translation(descriptor: u64, page: VirtualPage, order: u32) -> Option<(Pfn, Protection)> {
+    match Entry::decode(descriptor) {
+        Entry::Page(pfn, protection) => {
+            let piece = page.0 & ((1 << order) - 1);
+            Some((Pfn(pfn.0 + piece), protection))
+        }
+        _ => None,
+    }
+}
+
 fn count_down(left: &mut Option<u32>) -> bool {
     match left {
         None => false,
@@ -302,6 +335,7 @@ impl<const INDEX_BITS: u32> Machine for SimMachine<INDEX_BITS> {
 
     fn copy_page(&self, to: &UserFrame, from: &UserFrame) -> Result<(), Poisoned> {
         schedule::point();
+        self.last_filled.store(to.pfn().0, Ordering::Relaxed);
         self.ram.copy(to.pfn(), from.pfn())
     }
 
@@ -317,7 +351,7 @@ impl<const INDEX_BITS: u32> Machine for SimMachine<INDEX_BITS> {
 
     fn zero(&self, frame: &UserFrame) {
         schedule::point();
-        self.ram.store(frame.pfn(), 0, &[0; PAGE_SIZE]);
+        self.fill(frame, &[0; PAGE_SIZE]);
     }
 
     fn compare(&self, left: &UserFrame, right: &UserFrame) -> Result<bool, Poisoned> {
@@ -378,7 +412,7 @@ impl<const INDEX_BITS: u32> Machine for SimMachine<INDEX_BITS> {
             return Err(Errno::EIO);
         }
         let page = self.stored(file.id(), index);
-        self.ram.store(into.pfn(), 0, &page);
+        self.fill(into, &page);
         Ok(())
     }
 

@@ -16,6 +16,7 @@ mod campaign;
 mod compact;
 mod errors;
 mod files;
+mod huge;
 mod ksm;
 mod machine;
 mod model;

@@ -143,7 +143,7 @@ impl World {
             }
             // Nobody sees what is stored to a page that the process parted from; unless it is a
             // file's, and that is for the model of the file.
-            None if self.memory.frame_state(pfn) == Some(FrameState::Anonymous) => {
+            None if self.memory.frame_use(pfn) == Some(FrameState::Anonymous) => {
                 self.memory
                     .machine()
                     .cpu_store(pfn, offset, &bytes[..length]);
@@ -167,6 +167,8 @@ impl World {
             };
             match self.memory.entry(&owner.space, pin.page.address()) {
                 Entry::Page(mapped, _) if mapped == pfn => {}
+                // It went with the rest of a huge page.
+                Entry::HwPoison(_) if owner.pages[&pin.page].may_be_lost => {}
                 entry => return Err(format!("{pfn:?} is pinned, but not mapped: {entry:?}")),
             }
         }

@@ -15,17 +15,19 @@ use super::machine::{CPUS, FIRST_FRAME, locked};
 use super::racer::{Page, Racer};
 use super::run::words;
 use super::schedule::{Schedule, ended_operation};
-use super::world::{Checked, INDEX_BITS, WINDOW};
+use super::world::{Checked, INDEX_BITS};
 use super::{Random, SimMachine, memory_with};
 use crate::compact::Obstacle;
 use crate::{
-    AddressSpace, Context, Entry, Errno, File, FileKind, FrameState, Memory, PAGE_SIZE, Pfn,
-    Placement, Protection, Sharing, Source, VirtualPage,
+    AddressSpace, Context, Entry, Errno, File, FileKind, FrameState, HugePolicy, Memory,
+    PAGE_SHIFT, PAGE_SIZE, Pfn, Placement, Protection, Sharing, Source, VirtualPage,
 };
 
-const FRAMES: u32 = 320;
-/// Pages of each sort, one sort after the other, over the end of a last-level table.
-pub(super) const EACH: usize = 4;
+const FRAMES: u32 = 640;
+/// Pages of each sort, one sort after the other: as many as a huge page has.
+pub(super) const EACH: usize = 1 << INDEX_BITS;
+/// Where a huge page may start.
+const FIRST_PAGE: u64 = 7 << INDEX_BITS;
 /// What the read-only file holds.
 pub(super) const STORED: u8 = 0x11;
 /// How much of a shared page each process writes.
@@ -56,6 +58,8 @@ pub struct RaceCounts {
     pub injected: u64,
     /// Pages moved.
     pub moved: u64,
+    /// Huge pages split for no reason.
+    pub split: u64,
     /// Pages written back.
     pub synced: u64,
     /// Blocks of frames that were emptied.
@@ -70,6 +74,7 @@ impl core::ops::AddAssign for RaceCounts {
         self.signals += other.signals;
         self.injected += other.injected;
         self.moved += other.moved;
+        self.split += other.split;
         self.synced += other.synced;
         self.emptied += other.emptied;
         self.healed += other.healed;
@@ -122,6 +127,7 @@ pub fn race(seed: u64, operations: u32) -> Result<RaceCounts, String> {
 impl Track {
     fn new() -> Self {
         let memory = memory_with::<INDEX_BITS>(FRAMES);
+        memory.set_huge_policy(HugePolicy::Always);
         let kinds = [FileKind::Stored, FileKind::Memory, FileKind::Stored];
         let size = (EACH * PAGE_SIZE) as u64;
         let files = kinds.map(|kind| memory.create_file(kind, size).expect("there is memory"));
@@ -180,13 +186,11 @@ impl Track {
                 Entry::Page(pfn, _) => pfn,
                 _ => Pfn(FIRST_FRAME + u64::from(random.below(FRAMES))),
             };
-            match random.below(24) {
+            match random.below(25) {
                 0 => counts.injected += u64::from(self.poison(pfn, random.below(64))),
-                1 => {
-                    locked(&self.failed).insert(pfn);
-                    counts.injected += 1;
-                    let _ = memory.memory_failure(pfn, Context::default());
-                }
+                1 => counts.injected += u64::from(self.fail(pfn)),
+                // It may be on its way to a process or a cache.
+                22 | 23 => counts.injected += u64::from(self.fail(memory.machine().last_filled())),
                 2 | 3 => counts.moved += u64::from(memory.soft_offline(pfn).is_ok()),
                 4..8 => counts.synced += u64::from(memory.sync(&self.files[2]).is_ok()),
                 8..12 => self.read(&mut random)?,
@@ -196,11 +200,21 @@ impl Track {
                 19..22 => {
                     counts.emptied += u64::from(self.empty_block(pfn, random.below(4)));
                 }
+                24 => counts.split += u64::from(self.split(space, number)),
                 _ => {}
             }
             ended_operation();
         }
         Ok((counts, Vec::new()))
+    }
+
+    /// Whether a huge page was there, and is split.
+    fn split(&self, space: &AddressSpace, number: usize) -> bool {
+        let at = page(number).address();
+        let Entry::Page(pfn, _) = self.memory.entry(space, at) else {
+            return false;
+        };
+        self.memory.mapping_shift(space, at) > PAGE_SHIFT && self.memory.split(pfn).is_ok()
     }
 
     /// Poisons a line of a frame, unless it is the kernel's at this moment.
@@ -212,6 +226,13 @@ impl Track {
         locked(&self.failed).insert(pfn);
         self.memory.machine().poison(pfn, line as usize);
         true
+    }
+
+    /// Reports an error in a frame. Returns whether it was news.
+    fn fail(&self, pfn: Pfn) -> bool {
+        locked(&self.failed).insert(pfn);
+        let report = self.memory.memory_failure(pfn, Context::default());
+        report.is_ok()
     }
 
     /// Moves everything out of the block that a frame is in.
@@ -293,5 +314,5 @@ impl Track {
 
 /// The page of that number in every process.
 pub(super) fn page(number: usize) -> VirtualPage {
-    VirtualPage(WINDOW + number as u64)
+    VirtualPage(FIRST_PAGE + number as u64)
 }

@@ -39,6 +39,12 @@ kinds! {
     SoftOfflineRange 1,
     /// `madvise(MADV_DONTFORK, ...)`.
     OnFork 2,
+    /// `madvise(MADV_HUGEPAGE)`, `MADV_NOHUGEPAGE`, or another policy.
+    Huge 2,
+    /// Splits a huge page.
+    Split 1,
+    /// `madvise(MADV_COLLAPSE)`, or khugepaged.
+    Collapse 3,
     /// `madvise(MADV_POPULATE_*)`.
     Populate 2,
     /// `get_user_pages`.

@@ -10,16 +10,17 @@ use super::model::{FileModel, Process};
 use super::pins::Pin;
 use super::{CPUS, Kind, SimMachine, Step, try_access};
 use crate::{
-    Access, Advice, FileKind, FrameState, Memory, OnFork, Outcome, PAGE_SIZE, Pfn, Sharing,
-    VirtualPage,
+    Access, Advice, FileKind, FrameState, HugePolicy, Memory, OnFork, Outcome, PAGE_SHIFT,
+    PAGE_SIZE, Pfn, Sharing, VirtualPage,
 };
 
 /// Tables, and with them huge pages, are small here, so that programs need little memory.
 pub(super) const INDEX_BITS: u32 = 4;
 pub(super) const FRAMES: u32 = 320;
-/// The pages processes use: they cross the end of a last-level table.
+/// The pages processes use: all that one last-level table spans, which may be a huge page, and
+/// some of its neighbours'.
 pub(super) const WINDOW: u64 = (7 << INDEX_BITS) - 6;
-pub(super) const WINDOW_PAGES: u32 = 16;
+pub(super) const WINDOW_PAGES: u32 = 28;
 pub(super) const FILE_PAGES: u32 = 6;
 pub(super) const PROCESSES: usize = 5;
 pub(super) const ATTEMPTS: usize = 8;
@@ -66,6 +67,12 @@ counts! {
     healed = "frames healed",
     /// Blocks of frames out of which pages were moved.
     emptied = "blocks emptied",
+    /// Accesses through a block that maps a huge page.
+    huge = "huge accesses",
+    /// Huge pages that could not be split when a page of theirs failed, once for each process.
+    unsplit = "huge pages unsplit",
+    /// Huge pages that took the place of small ones.
+    collapsed = "huge pages made",
 }
 
 /// A manager of so many simulated frames, with the tables of the hardware.
@@ -91,6 +98,8 @@ pub struct World {
     /// Something was refused in this step.
     pub(super) refused: bool,
     pub(super) counts: Counts,
+    /// How many errors could not be dealt with as usual, as far as the oracle knows.
+    pub(super) failed: u64,
 }
 
 impl World {
@@ -125,6 +134,7 @@ impl World {
             }
         });
         let files = files.collect();
+        memory.set_huge_policy(HugePolicy::Always);
         let space = memory.create().expect("there is memory");
         // Contents that more than two pages share have several frames.
         let two = memory.set_ksm_max_page_sharing(2);
@@ -144,6 +154,7 @@ impl World {
             next_ticket: 0,
             refused: false,
             counts: Counts::default(),
+            failed: 0,
         }
     }
 
@@ -189,6 +200,9 @@ impl World {
                 let on_fork = [OnFork::Inherit, OnFork::Omit, OnFork::Wipe][d as usize % 3];
                 self.advise(process, page, c, Advice::Fork(on_fork))?;
             }
+            Kind::Huge => self.huge(process, page, c, d)?,
+            Kind::Split => self.split(process, page)?,
+            Kind::Collapse => self.collapse(process, page, c, d)?,
             Kind::Populate => self.populate(process, page, c, d)?,
             Kind::Pin => self.pin(process, page, c)?,
             Kind::Unpin => self.unpin(a),
@@ -218,6 +232,7 @@ impl World {
 
     fn check(&mut self) -> Checked {
         self.refused |= self.memory.machine().take_refused();
+        self.note_lost_blocks()?;
         self.counts.refused += u64::from(std::mem::take(&mut self.refused));
         for pfn in self.memory.machine().take_consumed() {
             self.counts.consumed += 1;
@@ -277,7 +292,8 @@ impl World {
 
     pub(super) fn out_of_memory(&mut self) -> Checked {
         self.refused |= self.memory.machine().take_refused();
-        if self.refused || self.memory.free_frames() == 0 {
+        // An operation that needed several gave back those it got.
+        if self.refused || self.memory.free_frames() < 8 {
             return Ok(());
         }
         Err("out of memory, with memory left and nothing refused".to_string())
@@ -395,7 +411,11 @@ impl World {
         for _ in 0..ATTEMPTS {
             let space = &self.processes[process].space;
             match try_access(&self.memory, space, cpu, page, access, &mut act)? {
-                None => return self.succeeded(process, page, access),
+                None => {
+                    let shift = self.memory.mapping_shift(space, page.address());
+                    self.counts.huge += u64::from(shift > PAGE_SHIFT);
+                    return self.succeeded(process, page, access);
+                }
                 Some(Outcome::Resolved) => {}
                 Some(outcome) => {
                     return self.told(process, page, access, outcome).map(|()| false);
@@ -433,6 +453,9 @@ impl World {
         outcome: Outcome,
     ) -> Checked {
         self.refused |= self.memory.machine().take_refused();
+        self.note_lost_blocks()?;
+        let space = &self.processes[process].space;
+        let shift = self.memory.mapping_shift(space, page.address());
         let model = self.processes[process].pages.get_mut(&page);
         match (outcome, model) {
             (Outcome::Oom, _) => self.out_of_memory(),
@@ -448,7 +471,7 @@ impl World {
             (Outcome::Sigbus(bus), Some(model))
                 if bus.code.is_memory_error()
                     && bus.address == page.address()
-                    && bus.lsb == 12
+                    && u32::from(bus.lsb) == shift
                     && model.may_fail(&self.files) =>
             {
                 self.counts.signals += 1;

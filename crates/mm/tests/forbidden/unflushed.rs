@@ -1,0 +1,5 @@
+//! What CPUs may still reach is nobody's but the manager's.
+
+use mm::table::{Stale, Unmapped};
+
+fn main() {}
