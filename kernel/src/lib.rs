@@ -14,7 +14,6 @@
 //! | `random` | random bytes |
 //! | `trap` | what exceptions mean, whatever the CPU |
 //! | `ras` | memory errors |
-//! | `syscall` | system calls |
 //! | `init`, `log` | the first process; the kernel's log |
 //! | `error` | Linux's error numbers |
 //!
