@@ -109,7 +109,7 @@ pub fn exit_thread(status: Status) -> ! {
 }
 
 /// All of a thread's end but giving up the CPU.
-fn leave(thread: &Arc<Thread>, status: Status) {
+pub(in crate::task) fn leave(thread: &Arc<Thread>, status: Status) {
     release_futexes(thread);
     let process = Arc::clone(&thread.process);
     *thread.space.lock() = None;

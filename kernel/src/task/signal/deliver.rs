@@ -243,7 +243,7 @@ pub fn refresh(thread: &Thread) {
     let own = thread.signals.lock();
     let pending = own.pending.set().and(signals.pending.set());
     let due = !pending.without(own.mask).is_empty() || signals.stopped || signals.ending.is_some();
-    if due || own.saved_mask.is_some() || own.restart.is_some() {
+    if due || own.restart.is_some() {
         thread.work.set(Work::SIGNAL);
     } else {
         thread.work.clear(Work::SIGNAL);
