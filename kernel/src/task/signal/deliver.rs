@@ -211,7 +211,7 @@ fn enter_handler(
 pub fn return_from_handler(registers: &mut Registers) {
     let sp = registers.sp;
     let read = |at: usize, into: &mut [u8]| user::copy_from_user(into, UserAddress(sp).offset(at));
-    let saved = if sp % 16 == 0 {
+    let saved = if sp.is_multiple_of(16) {
         frame::parse(read).ok().flatten()
     } else {
         None
