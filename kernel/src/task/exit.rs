@@ -157,7 +157,7 @@ pub fn release_futexes(thread: &Thread) {
 fn finish(process: &Arc<Process>, status: Status) {
     assert!(
         process.id != Pid::INIT,
-        "the first process has ended, with status {:#x}",
+        "Attempted to kill init! exitcode={:#010x}",
         status.word()
     );
     timer::set_interval(process, 0, 0);

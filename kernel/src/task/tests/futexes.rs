@@ -16,12 +16,11 @@ const ALL: u32 = u32::MAX;
 /// A thread of the same process that waits.
 fn waiter(thread: &Arc<Thread>, word: UserAddress, bits: u32) -> JoinHandle<Result<()>> {
     let process = Arc::clone(&thread.process);
-    let waits = spawn(move || {
+    spawn(move || {
         let own = Thread::new(process.id, process, crate::arch::thread::State::default());
         let _actor = Actor::play(Arc::new(own));
         futex::wait(word, true, 0, None, bits)
-    });
-    waits
+    })
 }
 
 /// Wakes or moves until so many were.
