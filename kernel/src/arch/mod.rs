@@ -23,8 +23,11 @@ mod host;
 
 #[cfg(all(target_os = "none", target_arch = "aarch64"))]
 pub use self::aarch64::{
-    Machine, console, kernel_address, power_off, reset, cpu, fp, frame, irq, space, thread, time, user,
+    Machine, console, cpu, fp, frame, irq, kernel_address, power_off, reset, space, thread, time,
+    user,
 };
 #[cfg(not(target_os = "none"))]
-pub use self::host::{Machine, console, cpu, fp, frame, irq, space, thread, time, user};
+pub use self::host::{
+    Machine, console, cpu, fp, frame, irq, power_off, reset, space, thread, time, user,
+};
 pub use self::registers::{FpRegisters, PSTATE_USER, Registers};

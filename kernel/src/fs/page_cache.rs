@@ -61,7 +61,10 @@ impl Pages {
                     self.file(),
                     at,
                     left.min(STRETCH),
-                    |frame, offset, length| sink.put_frame(frame, offset, length).map_err(halted),
+                    |frame, offset, length| {
+                        let put = || sink.put_frame(frame, offset, length);
+                        preemption::allow(put).map_err(halted)
+                    },
                 )
             });
             match read {
@@ -111,7 +114,8 @@ impl Pages {
                     at,
                     left.min(STRETCH),
                     |frame, offset, length| {
-                        source.take_frame(frame, offset, length).map_err(halted)
+                        let take = || source.take_frame(frame, offset, length);
+                        preemption::allow(take).map_err(halted)
                     },
                 )
             });

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use super::Arguments;
 use crate::error::{Errno, Result};
-use crate::fs::{FileType, OpenFile, Whence};
+use crate::fs::{FileType, OpenFile, OpenFlags, Whence};
 use crate::memory::{Sink, Source, UserAddress, UserRange};
 use crate::task::current;
 use crate::task::signal::{Info, Signal, send_to_thread};
@@ -217,6 +217,13 @@ pub(super) fn ioctl(a: Arguments) -> Result<u64> {
     match a.half(1) {
         ioctl::FIOCLEX => files.set_close_on_exec(a.int(0), true).map(|()| 0),
         ioctl::FIONCLEX => files.set_close_on_exec(a.int(0), false).map(|()| 0),
+        ioctl::FIONBIO => {
+            let wanted = a.address(2).read_u32()? != 0;
+            let mut flags = file.flags();
+            flags.set(OpenFlags::NON_BLOCKING, wanted);
+            file.set_flags(flags);
+            Ok(0)
+        }
         ioctl::FIONREAD if file.inode().kind() == FileType::Regular => {
             let here = file.seek(0, Whence::Current)?;
             let left = file.metadata().size.saturating_sub(here);

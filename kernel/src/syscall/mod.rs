@@ -234,6 +234,7 @@ fn dispatch(registers: &mut Registers) -> Result<u64> {
 
         n::UNAME => system::uname(a),
         n::SETHOSTNAME => system::sethostname(a),
+        n::REBOOT => system::reboot(a),
         n::SYSINFO => system::sysinfo(a),
         n::GETRANDOM => system::getrandom(a),
 

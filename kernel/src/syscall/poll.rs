@@ -135,8 +135,7 @@ pub(super) fn pselect6(a: Arguments) -> Result<u64> {
     ready?;
     let mut total = 0;
     for ((set, address), (_, means)) in wanted.iter().zip(addresses).zip(SETS) {
-        let mut found = Vec::new();
-        found.resize(set.len(), 0u64);
+        let mut found = alloc::vec![0u64; set.len()];
         for (number, entry) in numbers.iter().zip(&entries) {
             if has(set, *number) && entry.found().intersects(means) {
                 found[number / 64] |= 1 << (number % 64);

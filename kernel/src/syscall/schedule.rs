@@ -38,7 +38,7 @@ pub(super) fn sched_setaffinity(a: Arguments) -> Result<u64> {
 
 pub(super) fn sched_getaffinity(a: Arguments) -> Result<u64> {
     const SIZE: usize = 8;
-    if a.size(1) < SIZE || a.size(1) % 8 != 0 {
+    if a.size(1) < SIZE || !a.size(1).is_multiple_of(8) {
         return Err(Errno::EINVAL);
     }
     let set = thread(a.int(0))?.entity.affinity() & scheduler::online();

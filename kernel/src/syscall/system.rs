@@ -1,7 +1,7 @@
 //! The system as a whole.
 
 use super::Arguments;
-use crate::arch::time;
+use crate::arch::{power_off, reset, time};
 use crate::error::{Errno, Result};
 use crate::memory::manager;
 use crate::random;
@@ -56,6 +56,27 @@ pub(super) fn sethostname(a: Arguments) -> Result<u64> {
     }
     *HOST_NAME.lock() = name;
     Ok(0)
+}
+
+/// Switches the machine off, or starts it again. Linux, `linux/reboot.h`.
+pub(super) fn reboot(a: Arguments) -> Result<u64> {
+    const MAGIC: u32 = 0xfee1_dead;
+    const SECOND_MAGICS: [u32; 4] = [0x2812_1969, 0x0512_1996, 0x1604_1998, 0x2011_2000];
+    const CONTROL_ALT_DELETE: [u32; 2] = [0, 0x89ab_cdef];
+    const RESTART: u32 = 0x0123_4567;
+    const HALT: u32 = 0xcdef_0123;
+    const POWER_OFF: u32 = 0x4321_fedc;
+
+    if a.half(0) != MAGIC || !SECOND_MAGICS.contains(&a.half(1)) {
+        return Err(Errno::EINVAL);
+    }
+    match a.half(2) {
+        RESTART => reset(),
+        HALT | POWER_OFF => power_off(),
+        // There are no such keys.
+        command if CONTROL_ALT_DELETE.contains(&command) => Ok(0),
+        _ => Err(Errno::EINVAL),
+    }
 }
 
 /// `struct sysinfo` of a 64-bit machine.

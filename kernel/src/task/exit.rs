@@ -109,7 +109,7 @@ pub fn exit_thread(status: Status) -> ! {
 }
 
 /// All of a thread's end but giving up the CPU.
-fn leave(thread: &Arc<Thread>, status: Status) {
+pub(in crate::task) fn leave(thread: &Arc<Thread>, status: Status) {
     release_futexes(thread);
     let process = Arc::clone(&thread.process);
     *thread.space.lock() = None;
@@ -157,7 +157,7 @@ pub fn release_futexes(thread: &Thread) {
 fn finish(process: &Arc<Process>, status: Status) {
     assert!(
         process.id != Pid::INIT,
-        "the first process has ended, with status {:#x}",
+        "Attempted to kill init! exitcode={:#010x}",
         status.word()
     );
     timer::set_interval(process, 0, 0);

@@ -36,7 +36,7 @@ enum Key {
 impl Key {
     /// The futex at an address of the running process.
     fn new(address: UserAddress, private: bool) -> Result<Self> {
-        if address.0 % 4 != 0 {
+        if !address.0.is_multiple_of(4) {
             return Err(Errno::EINVAL);
         }
         let space = current().space()?;
@@ -251,7 +251,7 @@ pub fn wake_operation(
 
 /// Changes a word of user memory in one step, and returns what it was.
 fn update(address: UserAddress, change: impl Fn(u32) -> u32) -> Result<u32> {
-    if address.0 % 4 != 0 {
+    if !address.0.is_multiple_of(4) {
         return Err(Errno::EINVAL);
     }
     let mut expected = address.read_u32()?;

@@ -33,6 +33,8 @@ pub mod script;
 pub mod signal;
 mod space;
 pub mod stack;
+#[cfg(test)]
+mod tests;
 mod thread;
 pub mod timer;
 mod tree;

@@ -14,22 +14,39 @@ pub struct Guard {
 
 /// Keeps the running thread on its CPU. These nest.
 pub fn disable() -> Guard {
+    begin_one();
+    Guard { here: PhantomData }
+}
+
+/// Allows preemption while `action` runs, in the middle of a part that has one guard: where the
+/// memory manager, which must not be preempted, lets its caller copy, and a page fault may sleep.
+pub fn allow<T>(action: impl FnOnce() -> T) -> T {
+    end_one();
+    let result = action();
+    begin_one();
+    result
+}
+
+fn begin_one() {
     change(|thread| {
         thread.preemption_off.fetch_add(1, Ordering::Relaxed);
     });
-    Guard { here: PhantomData }
+}
+
+fn end_one() {
+    let mut due = false;
+    change(|thread| {
+        due = thread.preemption_off.fetch_sub(1, Ordering::Relaxed) == 1
+            && thread.work.has(crate::task::Work::RESCHEDULE);
+    });
+    if due {
+        scheduler::reschedule();
+    }
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        let mut due = false;
-        change(|thread| {
-            due = thread.preemption_off.fetch_sub(1, Ordering::Relaxed) == 1
-                && thread.work.has(crate::task::Work::RESCHEDULE);
-        });
-        if due {
-            scheduler::reschedule();
-        }
+        end_one();
     }
 }
 

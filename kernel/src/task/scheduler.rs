@@ -239,8 +239,11 @@ fn choose(last: usize, affinity: u64, idle: u64, online: u64) -> usize {
         last
     } else if free != 0 {
         free.trailing_zeros() as usize
-    } else {
+    } else if allowed != 0 {
         allowed.trailing_zeros() as usize
+    } else {
+        // No CPU runs threads yet.
+        last
     }
 }
 
@@ -566,5 +569,6 @@ mod tests {
         assert_eq!(choose(1, !0, 0, 0b1111), 1);
         assert_eq!(choose(1, 0b1000, 0b0110, 0b1111), 3);
         assert_eq!(choose(1, 0b10000, 0, 0b1111), 1);
+        assert_eq!(choose(1, !0, 0, 0), 1);
     }
 }

@@ -188,10 +188,9 @@ fn ring(process: &Arc<Process>) {
         let Some(expired) = timer.timer.take() else {
             return;
         };
-        if timer.interval != 0 {
-            // Expirations that were missed are left out, but the beat stays.
-            let now = time::now();
-            let missed = now.saturating_sub(expired.time) / timer.interval;
+        // Expirations that were missed are left out, but the beat stays.
+        let late = time::now().saturating_sub(expired.time);
+        if let Some(missed) = late.checked_div(timer.interval) {
             let steps = (missed + 1).saturating_mul(timer.interval);
             let next = expired.time.saturating_add(steps);
             timer.timer = Some(set(next, What::Alarm(Arc::downgrade(process))));

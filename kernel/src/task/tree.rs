@@ -74,6 +74,12 @@ pub struct Tree<T> {
     uses: BTreeMap<Pid, u32>,
 }
 
+impl<T: Clone> Default for Tree<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// What the end of a process means for others.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Farewell<T> {

@@ -1,7 +1,8 @@
 //! Threads of the host that play CPUs: whoever has called [`enter`] is one.
 
 use std::cell::Cell;
-use std::thread::yield_now;
+use std::thread::sleep;
+use std::time::Duration;
 
 /// How many CPUs there can be.
 pub const MAX: usize = 8;
@@ -27,7 +28,7 @@ pub fn enter(id: usize) {
 
 /// Waits for an interrupt. Called with interrupts masked; one that came before ends it too.
 pub fn idle() {
-    yield_now();
+    sleep(Duration::from_micros(50));
 }
 
 /// Interrupts another CPU, so that it looks at its run queue.

@@ -211,7 +211,7 @@ fn enter_handler(
 pub fn return_from_handler(registers: &mut Registers) {
     let sp = registers.sp;
     let read = |at: usize, into: &mut [u8]| user::copy_from_user(into, UserAddress(sp).offset(at));
-    let saved = if sp % 16 == 0 {
+    let saved = if sp.is_multiple_of(16) {
         frame::parse(read).ok().flatten()
     } else {
         None
@@ -243,7 +243,7 @@ pub fn refresh(thread: &Thread) {
     let own = thread.signals.lock();
     let pending = own.pending.set().and(signals.pending.set());
     let due = !pending.without(own.mask).is_empty() || signals.stopped || signals.ending.is_some();
-    if due || own.saved_mask.is_some() || own.restart.is_some() {
+    if due || own.restart.is_some() {
         thread.work.set(Work::SIGNAL);
     } else {
         thread.work.clear(Work::SIGNAL);

@@ -192,9 +192,8 @@ pub(super) fn parse<E>(
         disarm: flags & linux::SS_AUTODISARM != 0,
     };
     let mask = SignalSet(at(MASK)).without(SignalSet::ABSOLUTE);
-    let fp = match records(&mut reader)? {
-        Some(fp) => fp,
-        None => return Ok(None),
+    let Some(fp) = records(&mut reader)? else {
+        return Ok(None);
     };
     Ok(Some(Saved {
         registers,
