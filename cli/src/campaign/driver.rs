@@ -89,9 +89,9 @@ impl<'a> Driver<'a> {
                 if !lives {
                     break;
                 }
-            }
-            if self.machine.is_some() && pending.is_empty() {
-                self.await_ready(SILENCE)?;
+                if pending.is_empty() {
+                    self.await_ready(SILENCE)?;
+                }
             }
         }
         Ok(())
@@ -103,7 +103,8 @@ impl<'a> Driver<'a> {
         self.machine()?.console().send(order.as_bytes())
     }
 
-    /// What becomes of one case, and whether the guest takes the next.
+    /// What becomes of one case, and whether the guest goes on with its order. If not, it has been
+    /// restarted and is ready for another, or it is gone.
     fn hear(&mut self, scenario: Scenario, line: u32) -> Result<(Observation, bool)> {
         let before = self.position;
         loop {
