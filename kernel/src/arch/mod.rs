@@ -4,12 +4,13 @@
 //! |---|---|
 //! | `Registers`, `FpRegisters` | what a program has in its registers |
 //! | `Machine` | memory, translation caches and stores, as `mm` wants them |
+//! | `Firmware` | the registers and memory that firmware's error tables name, reached without a lock |
 //! | `console` | the serial console |
 //! | `cpu` | which CPU this is, how many there are, idling, interrupting another one |
 //! | `fp` | the SIMD and floating-point registers of the running program |
 //! | `frame` | copies between frames that users own and memory of the running process |
 //! | `irq` | masking this CPU's interrupts |
-//! | `space` | the address space that this CPU runs in |
+//! | `space` | the address space that this CPU runs in; where an address of the kernel's leads |
 //! | `thread` | the running thread, sleeping, waking; kernel stacks, and the switch between them |
 //! | `time` | nanoseconds since boot, and the alarms of this CPU |
 //! | `user` | access to the memory of the running process: every one can fail |
@@ -23,8 +24,8 @@ mod host;
 
 #[cfg(all(target_os = "none", target_arch = "aarch64"))]
 pub use self::aarch64::{
-    Machine, console, kernel_address, power_off, reset, cpu, fp, frame, irq, space, thread, time, user,
+    Firmware, Machine, console, kernel_address, power_off, reset, cpu, fp, frame, irq, space, thread, time, user,
 };
 #[cfg(not(target_os = "none"))]
-pub use self::host::{Machine, console, cpu, fp, frame, irq, space, thread, time, user};
+pub use self::host::{Firmware, Machine, console, cpu, fp, frame, irq, space, thread, time, user};
 pub use self::registers::{FpRegisters, PSTATE_USER, Registers};
