@@ -10,7 +10,7 @@
 //! | `fp` | the SIMD and floating-point registers of the running program |
 //! | `frame` | copies between frames that users own and memory of the running process |
 //! | `irq` | masking this CPU's interrupts |
-//! | `space` | the address space that this CPU runs in; where an address of the kernel's leads |
+//! | `space` | the address space that this CPU runs in |
 //! | `thread` | the running thread, sleeping, waking; kernel stacks, and the switch between them |
 //! | `time` | nanoseconds since boot, and the alarms of this CPU |
 //! | `user` | access to the memory of the running process: every one can fail |

@@ -18,6 +18,10 @@ pub struct Abort {
     pub mode: Mode,
     /// The virtual address, unless the CPU does not say (FnV).
     pub address: Option<u64>,
+    /// The physical address to which that led, if it still does.
+    pub physical: Option<u64>,
+    /// `ESR_EL1`, for the signal's frame.
+    pub syndrome: u64,
     /// A translation table failed, and not what it leads to.
     pub on_walk: bool,
     /// What state the CPU is in.
@@ -40,18 +44,29 @@ pub enum Verdict {
 
 impl Abort {
     /// The abort that `ESR_EL1` and `FAR_EL1` describe, if it is one of this kind. Anything else is
-    /// a fault, and no business of this module.
-    pub fn of(esr: u64, far: u64) -> Option<Self> {
+    /// a fault, and no business of this module. `translate` gives the physical address of a virtual
+    /// one, with the rights of who met the error.
+    pub fn of(esr: u64, far: u64, translate: impl Fn(Mode, u64) -> Option<u64>) -> Option<Self> {
         macro_rules! of {
             ($abort:ident) => {{
-                ($abort.cause() == AbortCause::MemoryError).then_some(Self {
-                    mode: match $abort.origin() {
-                        Origin::LowerEl => Mode::User,
-                        Origin::SameEl => Mode::Kernel,
-                    },
-                    // The tag byte may be unknown; bit 55 says which half the address is in.
-                    address: $abort.address(far).map(without_tag),
-                    on_walk: $abort.fault().on_table_walk(),
+                if $abort.cause() != AbortCause::MemoryError {
+                    return None;
+                }
+                let mode = match $abort.origin() {
+                    Origin::LowerEl => Mode::User,
+                    Origin::SameEl => Mode::Kernel,
+                };
+                // The tag byte may be unknown; bit 55 says which half the address is in.
+                let address = $abort.address(far).map(without_tag);
+                let on_walk = $abort.fault().on_table_walk();
+                Some(Self {
+                    mode,
+                    address,
+                    physical: address
+                        .filter(|_| !on_walk)
+                        .and_then(|address| translate(mode, address)),
+                    syndrome: esr,
+                    on_walk,
                     error_type: $abort.error_type().unwrap_or(SyncErrorType::Recoverable),
                 })
             }};
@@ -108,31 +123,39 @@ mod tests {
     fn only_errors_of_memory_are_taken() {
         let of = |kind| DataAbort::new(Origin::SameEl, FaultStatus::from_kind(kind).unwrap());
         let translation = of(FaultKind::Translation(Level::new(3).unwrap()));
-        assert_eq!(Abort::of(translation.esr().bits(), 0), None);
+        let none = |_, _| None;
+        assert_eq!(Abort::of(translation.esr().bits(), 0, none), None);
         let abort = of(FaultKind::ExternalAbort).with_error_type(SyncErrorType::Uncontainable);
         let far = 0xffff_0000_1234_5678;
         assert_eq!(
-            Abort::of(abort.esr().bits(), far),
+            Abort::of(abort.esr().bits(), far, |mode, address| {
+                assert_eq!((mode, address), (Mode::Kernel, far));
+                Some(0x1234_5678)
+            }),
             Some(Abort {
                 mode: Mode::Kernel,
                 address: Some(far),
+                physical: Some(0x1234_5678),
+                syndrome: abort.esr().bits(),
                 on_walk: false,
                 error_type: SyncErrorType::Uncontainable,
             })
         );
         let walk = of(FaultKind::ExternalAbortOnWalk(Level::new(2).unwrap()));
-        assert!(Abort::of(walk.esr().bits(), far).unwrap().on_walk);
+        let seen = Abort::of(walk.esr().bits(), far, |_, _| Some(1)).unwrap();
+        assert!(seen.on_walk && seen.physical.is_none());
     }
 
     #[test]
     fn an_address_has_no_tag_and_may_be_unknown() {
         let status = FaultStatus::from_kind(FaultKind::ExternalAbort).unwrap();
         let abort = DataAbort::new(Origin::LowerEl, status);
-        let seen = Abort::of(abort.esr().bits(), 0xab00_aaaa_0000_1000).unwrap();
+        let seen = Abort::of(abort.esr().bits(), 0xab00_aaaa_0000_1000, |_, _| None).unwrap();
         assert_eq!(seen.address, Some(0x0000_aaaa_0000_1000));
         assert_eq!(seen.mode, Mode::User);
         let abort = abort.with_far_not_valid(true);
-        assert_eq!(Abort::of(abort.esr().bits(), 0x1000).unwrap().address, None);
+        let seen = Abort::of(abort.esr().bits(), 0x1000, |_, _| Some(1)).unwrap();
+        assert_eq!((seen.address, seen.physical), (None, None));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use apei::{NotificationKind, Platform};
 use cper::{ArmErrorKinds, Entry, Section, SectionFlags, Severity, StatusBlock};
 use mm::{
     Action, AddressSpace, Consumer, Context, Entry as TableEntry, Errno, Machine, Memory,
-    PAGE_SIZE, Pfn, SpaceId, VirtualAddress,
+    PAGE_SIZE, Pfn, VirtualAddress,
 };
 
 use crate::arch::cpu;
@@ -17,7 +17,7 @@ use crate::ras::sources::{Claimed, Firmware};
 use crate::ras::text::Record;
 use crate::sync::SpinLock;
 use crate::task::preemption;
-use crate::task::signal::{Info, Signal, code};
+use crate::task::signal::{Fault, Info, Signal, code};
 
 /// Kinds of sources that report when memory was met to have failed.
 const SYNCHRONOUS: &[NotificationKind] = &[NotificationKind::SEA];
@@ -54,14 +54,35 @@ struct Tag {
 /// Why a report came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cause {
-    /// Its owner met the error in user mode, at this address as far as it is known.
-    User(Option<u64>),
-    /// A table of its owner's address space failed.
-    Walk,
-    /// The kernel met it on its owner's behalf, and went on.
-    Kernel(Option<u64>),
+    /// An abort: of its owner's in user mode, or of the kernel's on his behalf, which went on.
+    Abort(Abort),
+    /// An SError before which its owner cannot go on in user mode.
+    SError,
     /// Nobody met it.
     Nobody,
+}
+
+impl Cause {
+    /// Whether the owner met it in user mode.
+    fn is_users(&self) -> bool {
+        match self {
+            Self::Abort(abort) => abort.mode == Mode::User,
+            Self::SError => true,
+            Self::Nobody => false,
+        }
+    }
+
+    fn abort(&self) -> Option<&Abort> {
+        match self {
+            Self::Abort(abort) => Some(abort),
+            Self::SError | Self::Nobody => None,
+        }
+    }
+
+    /// The virtual address at which it was met, if it is known.
+    fn address(&self) -> Option<u64> {
+        self.abort()?.address
+    }
 }
 
 /// Who finishes reports.
@@ -71,8 +92,6 @@ pub(super) struct Finisher<'a> {
     pub(super) owner: u32,
     /// The memory he works in.
     pub(super) space: Option<&'a AddressSpace>,
-    /// Where an address of the kernel's leads, if to RAM.
-    pub(super) physical: fn(u64) -> Option<u64>,
     /// Nanoseconds since boot.
     pub(super) now: u64,
 }
@@ -110,11 +129,7 @@ impl<P: Platform + Copy> Engine<P> {
 
     /// An abort on CPU `cpu`, while `owner` ran. Takes no lock and allocates nothing.
     pub(super) fn synchronous_abort(&self, cpu: usize, owner: u32, abort: &Abort) -> Verdict {
-        let cause = match abort.mode {
-            Mode::User if abort.on_walk => Cause::Walk,
-            Mode::User => Cause::User(abort.address),
-            Mode::Kernel => Cause::Kernel(abort.address),
-        };
+        let cause = Cause::Abort(*abort);
         let claimed = self.claim(cpu, owner, SYNCHRONOUS, cause);
         if claimed.is_some_and(|claimed| claimed.severity == Severity::Fatal) {
             return Verdict::Panic("Fatal hardware error!");
@@ -148,7 +163,7 @@ impl<P: Platform + Copy> Engine<P> {
         severity: SErrorSeverity,
     ) -> Verdict {
         let (owner, cause) = match (severity, mode) {
-            (SErrorSeverity::Recoverable, Mode::User) => (owner, Cause::User(None)),
+            (SErrorSeverity::Recoverable, Mode::User) => (owner, Cause::SError),
             _ => (NOBODY, Cause::Nobody),
         };
         let claimed = self.claim(cpu, owner, SERROR, cause);
@@ -216,7 +231,7 @@ impl<P: Platform + Copy> Engine<P> {
         &self,
         memory: &Memory<M>,
         finisher: &Finisher<'_>,
-        mut signal: impl FnMut(Info),
+        mut signal: impl FnMut(Info, Option<Fault>),
     ) {
         let wanted = |owner| owner == NOBODY || owner == finisher.owner;
         for queue in &self.queues {
@@ -235,40 +250,49 @@ impl<P: Platform + Copy> Engine<P> {
         memory: &Memory<M>,
         finisher: &Finisher<'_>,
         report: &Taken<'_, Tag>,
-        signal: &mut impl FnMut(Info),
+        signal: &mut impl FnMut(Info, Option<Fault>),
     ) {
-        let tag = report.tag();
+        let Tag { source, cause } = report.tag();
+        let fault = cause.abort().map(|abort| Fault {
+            address: abort.address.unwrap_or(0),
+            syndrome: abort.syndrome,
+        });
+        let mut signal = |info| signal(info, fault);
         let work = Work {
             engine: self,
             memory,
             finisher,
-            cause: tag.cause,
+            cause,
         };
-        let settled = match tag.source {
-            Some(source) => match StatusBlock::parse(report) {
+        let settled = source
+            .and_then(|source| match StatusBlock::parse(report) {
                 Ok(block) => {
                     self.log(source, &block);
-                    work.block(&block, signal)
+                    work.block(&block, &mut signal)
                 }
                 Err(error) => {
                     log::warn!("GHES {source}: a report makes no sense: {error}");
                     None
                 }
-            },
-            None => None,
-        };
-        let settled = settled.or_else(|| work.address(signal));
-        match (tag.cause, settled) {
-            (Cause::Walk, _) => signal(Info::kernel(Signal::SIGKILL)),
-            (Cause::User(_), Some(Fate::Unchanged)) => {
+            })
+            .or_else(|| work.address(&mut signal));
+        if !cause.is_users() {
+            return;
+        }
+        if cause.abort().is_some_and(|abort| abort.on_walk) {
+            log::error!("Memory failure: a translation table of the running program's is lost");
+            return signal(Info::kernel(Signal::SIGKILL));
+        }
+        match settled {
+            Some(Fate::Settled) => {}
+            Some(Fate::Unchanged) => {
                 log::error!("Memory failure: Sending SIGBUS due to hardware memory corruption");
                 signal(Info::kernel(Signal::SIGBUS));
             }
-            (Cause::User(address), None) => {
-                let address = address.unwrap_or(0);
+            None => {
+                let address = cause.address().unwrap_or(0);
                 signal(Info::fault(Signal::SIGBUS, code::OBJECT_ERROR, address));
             }
-            _ => {}
         }
     }
 
@@ -320,31 +344,32 @@ impl<P, M: Machine> Work<'_, P, M> {
 
     /// Does what the CPU's own word allows, without firmware's. `None` if it says nothing.
     fn address(&self, signal: &mut impl FnMut(Info)) -> Option<Fate> {
-        /// The half of addresses that is the kernel's (48 bits and 52 bits alike).
-        const KERNELS: u64 = 1 << 63;
-        let (Cause::User(address) | Cause::Kernel(address)) = self.cause else {
-            return None;
-        };
-        let address = address?;
-        let pfn = if address & KERNELS != 0 {
-            Pfn((self.finisher.physical)(address)? / PAGE_SIZE as u64)
-        } else {
-            let space = self.finisher.space?;
+        let abort = self.cause.abort().filter(|abort| !abort.on_walk)?;
+        if let Some(physical) = abort.physical {
+            return Some(self.failed(Pfn(physical / PAGE_SIZE as u64), signal));
+        }
+        let address = VirtualAddress(abort.address?);
+        let space = self
+            .finisher
+            .space
+            .filter(|_| address.0 < 1 << mm::ADDRESS_BITS)?;
+        let entry = {
             let _guard = preemption::disable();
-            match self.memory.entry(space, VirtualAddress(address)) {
-                TableEntry::Page(pfn, _) => pfn,
-                // Somebody was faster: the access is repeated, and faults.
-                _ => return Some(Fate::Settled),
-            }
+            self.memory.entry(space, address)
         };
-        Some(self.failed(pfn, signal))
+        Some(match entry {
+            TableEntry::Page(pfn, _) => self.failed(pfn, signal),
+            // Somebody was faster: the access is repeated, and faults.
+            _ => Fate::Settled,
+        })
     }
 
-    fn consumer(&self) -> Option<(SpaceId, u64)> {
-        match self.cause {
-            Cause::User(address) => Some((self.finisher.space?.id(), address.unwrap_or(0))),
-            _ => None,
-        }
+    fn consumer(&self) -> Option<Consumer> {
+        let space = self.finisher.space.filter(|_| self.cause.is_users())?;
+        Some(Consumer {
+            space: space.id(),
+            address: VirtualAddress(self.cause.address().unwrap_or(0)),
+        })
     }
 
     /// Gives a page up.
@@ -353,14 +378,10 @@ impl<P, M: Machine> Work<'_, P, M> {
         if !self.engine.goes_on.load(Ordering::Relaxed) {
             panic!("Memory failure on page {number:x}");
         }
-        let consumer = self.consumer().map(|(space, address)| Consumer {
-            space,
-            address: VirtualAddress(address),
-        });
         let result = {
             let _guard = preemption::disable();
             let context = Context {
-                consumer,
+                consumer: self.consumer(),
                 simulated: false,
             };
             self.memory.memory_failure(pfn, context)
@@ -387,11 +408,11 @@ impl<P, M: Machine> Work<'_, P, M> {
 
     /// Whether the consumer would meet the page again.
     fn is_mapped(&self, pfn: Pfn) -> bool {
-        let (Some((_, address)), Some(space)) = (self.consumer(), self.finisher.space) else {
+        let (Some(consumer), Some(space)) = (self.consumer(), self.finisher.space) else {
             return false;
         };
         let _guard = preemption::disable();
-        let entry = self.memory.entry(space, VirtualAddress(address));
+        let entry = self.memory.entry(space, consumer.address);
         matches!(entry, TableEntry::Page(mapped, _) if mapped == pfn)
     }
 

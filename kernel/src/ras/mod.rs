@@ -140,10 +140,9 @@ pub fn finish() {
         let finisher = Finisher {
             owner: thread.id().0,
             space: space.as_ref().map(|space| space.handle()),
-            physical: arch::space::physical,
             now: time::now(),
         };
-        engine.finish(manager(), &finisher, |info| force(info, None));
+        engine.finish(manager(), &finisher, force);
     }
 }
 
@@ -155,11 +154,10 @@ pub fn work() -> Infallible {
         let finisher = Finisher {
             owner: NOBODY,
             space: None,
-            physical: arch::space::physical,
             now: time::now(),
         };
         // What nobody met raises no signal for this thread.
-        engine.finish(manager(), &finisher, |_| {});
+        engine.finish(manager(), &finisher, |_, _| {});
     }
 }
 

@@ -92,11 +92,10 @@ impl Bench {
         let finisher = Finisher {
             owner,
             space: Some(&self.space),
-            physical: |_| None,
             now: 1,
         };
         self.engine
-            .finish(&self.memory, &finisher, |info| told.push(info));
+            .finish(&self.memory, &finisher, |info, _| told.push(info));
         told
     }
 
@@ -109,6 +108,8 @@ fn abort(mode: Mode) -> Abort {
     Abort {
         mode,
         address: Some(AT + 0x440),
+        physical: None,
+        syndrome: 0,
         on_walk: false,
         error_type: SyncErrorType::Recoverable,
     }
@@ -197,6 +198,20 @@ fn without_a_record_the_address_is_enough() {
         assert_eq!(bench.finish(), []);
         assert!(bench.is_isolated());
     }
+}
+
+#[test]
+fn the_physical_address_that_the_cpu_found_is_taken_first() {
+    let bench = Bench::with(false, true);
+    let abort = Abort {
+        address: Some(0xffff_0000_0000_0000 + bench.physical()),
+        physical: Some(bench.physical()),
+        ..abort(Mode::Kernel)
+    };
+    let verdict = bench.engine.synchronous_abort(CPU, THREAD, &abort);
+    assert_eq!(verdict, Verdict::FixUp);
+    assert_eq!(bench.finish(), []);
+    assert!(bench.is_isolated());
 }
 
 #[test]
