@@ -39,6 +39,9 @@ pub struct Board {
     pub timer: u32,
     /// Whether firmware is called by HVC, and not by SMC.
     pub hvc: bool,
+    /// Where the monitor's ACPI tables about errors start, with their root pointer
+    /// (`seaworthy,firmware` in `/chosen`).
+    pub firmware: Option<u64>,
 }
 
 /// The kernel's command line.
@@ -299,12 +302,17 @@ impl Board {
             // In order: secure and not, EL1 physical; virtual; EL2 physical.
             timer: interrupt(timer, 2, "interrupts of the timer")?,
             hvc,
+            firmware: None,
         };
         if let Some(chosen) = tree.root().child("chosen") {
             if let Some(line) = chosen.property("bootargs") {
                 let line = line.value_as::<&str>().map_err(|_| Error::Property("bootargs"))?;
                 board.command_line = CommandLine::of(line)?;
             }
+            // Address and length; an address alone has the same first cells.
+            board.firmware = chosen
+                .property("seaworthy,firmware")
+                .and_then(|range| Some(u64::from_be_bytes(*range.value().first_chunk()?)));
             let start = address(chosen, "linux,initrd-start")?;
             let end = address(chosen, "linux,initrd-end")?;
             board.initrd = start.zip(end).filter(|(start, end)| start < end);

@@ -78,8 +78,7 @@ pub fn work(registers: &mut Registers) {
         init::execute(registers);
     }
     if thread.work.has(Work::MEMORY_FAILURE) {
-        thread.work.clear(Work::MEMORY_FAILURE);
-        ras::isolate_queued();
+        ras::finish();
     }
     if thread.work.has(Work::START) {
         clone::begin(&thread);

@@ -87,7 +87,7 @@ fn without_tag(address: u64) -> u64 {
 /// How bad an SError is, for the CPU that takes it. Arm ARM DDI 0487, "PE error state
 /// classification".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Severity {
+pub(super) enum Severity {
     /// Nothing is lost for the interrupted program: it goes on.
     Harmless,
     /// The interrupted program cannot go on before what failed is dealt with.
@@ -98,7 +98,7 @@ pub enum Severity {
 
 impl Severity {
     /// That of the SError that `ESR_EL1` describes.
-    pub fn of_serror(esr: u64) -> Self {
+    pub(super) fn of_serror(esr: u64) -> Self {
         let Syndrome::SError(serror) = Esr::new(esr).decode() else {
             return Self::Fatal;
         };

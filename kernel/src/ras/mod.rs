@@ -32,7 +32,7 @@
 //! An abort that no record explains, because there is no firmware that reports or because two CPUs
 //! met errors at once and one of them took both records, goes by the address that the CPU gives.
 
-pub mod abort;
+mod abort;
 pub mod controls;
 mod corrected;
 pub mod einj;
@@ -45,19 +45,21 @@ mod text;
 mod tests;
 
 use alloc::string::String;
-use core::convert::Infallible;
+use alloc::sync::Arc;
 use core::sync::atomic::AtomicBool;
 
 use crate::arch::{self, cpu, time};
 use crate::error::{Errno, Result};
+use crate::init::kernel_process;
 use crate::memory::manager;
-use crate::ras::abort::{Abort, Mode, Severity, Verdict};
+use crate::ras::abort::Severity;
+pub use crate::ras::abort::{Abort, Mode, Verdict};
 use crate::ras::engine::{Engine, Finisher};
 use crate::ras::queue::NOBODY;
 use crate::ras::sources::Firmware;
 use crate::sync::{Mutex, WaitQueue};
 use crate::task::signal::force;
-use crate::task::{Work, current, try_current};
+use crate::task::{Name, Thread, Work, current, id, scheduler, try_current};
 
 static ENGINE: spin::Once<Engine<arch::Firmware>> = spin::Once::new();
 
@@ -87,6 +89,9 @@ pub fn initialize(
             None
         }
     });
+    if let Some(firmware) = &firmware {
+        firmware.touch();
+    }
     let engine = ENGINE.call_once(|| Engine::new(firmware, recovers));
     engine.firmware().into_iter().flat_map(Firmware::interrupts)
 }
@@ -146,8 +151,25 @@ pub fn finish() {
     }
 }
 
-/// What a thread of the kernel's does all its life: finishes what nobody met.
-pub fn work() -> Infallible {
+/// Whether this interrupt (GIC INTID) is one that [`initialize`] named.
+pub fn is_notification(interrupt: u32) -> bool {
+    let firmware = ENGINE.get().and_then(Engine::firmware);
+    firmware.is_some_and(|firmware| firmware.interrupts().any(|number| number == interrupt))
+}
+
+/// Starts the thread that finishes what nobody met.
+///
+/// # Errors
+///
+/// `ENOMEM`.
+pub fn start() -> Result<()> {
+    let state = arch::thread::State::kernel(work, 0)?;
+    let thread = Thread::new(id::allocate()?, kernel_process(), state);
+    *thread.name.lock() = Name::new(b"memory_failure");
+    scheduler::start(&Arc::new(thread))
+}
+
+fn work(_: usize) {
     loop {
         let engine =
             WORKER.wait_until(|| ENGINE.get().filter(|engine| engine.is_pending_for(NOBODY)));

@@ -6,8 +6,8 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use apei::{
-    Einj, GenericSource, GenericSourceV2, Hest, NotificationKind, Platform, Source, TableError,
-    TableHeader,
+    Einj, GenericSource, GenericSourceV2, Hest, Limits, NotificationKind, Platform, Source,
+    TableError, TableHeader,
 };
 use cper::{Severity, StatusBlock};
 
@@ -85,6 +85,26 @@ impl<P: Platform + Copy> Firmware<P> {
             }
         }
         Ok(firmware)
+    }
+
+    /// Reaches for everything that later will be, so that it is mapped.
+    pub(super) fn touch(&self) {
+        let mut platform = self.platform;
+        for source in &self.sources {
+            // What cannot be reached now cannot be reached later; a claim then finds nothing.
+            let _ = source.common().is_pending(&mut platform);
+            if let Ghes::V2(source) = source
+                && let Ok(register) = source.read_ack.register.register()
+            {
+                let _ = platform.read(register);
+            }
+        }
+        if let Some(table) = &self.einj
+            && let Ok(einj) = Einj::parse(table)
+            && einj.available(Limits::default(), &mut platform).is_ok()
+        {
+            log::info!("EINJ: Error INJection is initialized.");
+        }
     }
 
     fn add(&mut self, source: &Source<'_>) {

@@ -8,6 +8,7 @@ use arm_gic::{IntId, InterruptGroup, Trigger, UniqueMmioPointer};
 
 use super::{console, cpu, psci, tables, time};
 use crate::device_tree::{Board, Gic};
+use crate::ras;
 use crate::error::Errno;
 use crate::sync::SpinLock;
 use crate::task::scheduler;
@@ -87,13 +88,30 @@ pub(super) fn init_cpu(timer: u32) -> Result<(), &'static str> {
 ///
 /// There is no such interrupt.
 pub(super) fn enable(interrupt: u32) -> Result<(), &'static str> {
+    enable_with(interrupt, Trigger::Level)
+}
+
+/// As [`enable`], for one that is raised by an edge. It is somebody's of whom
+/// [`crate::ras::is_notification`] knows.
+///
+/// # Errors
+///
+/// There is no such interrupt.
+pub(super) fn enable_edge(interrupt: u32) -> Result<(), &'static str> {
+    if !(32..1020).contains(&interrupt) {
+        return Err("it is none that devices share");
+    }
+    enable_with(interrupt, Trigger::Edge)
+}
+
+fn enable_with(interrupt: u32, trigger: Trigger) -> Result<(), &'static str> {
     let interrupt = IntId::spi(interrupt - 32);
     let mut guard = CONTROLLER.lock();
     let controller = guard.as_mut().ok_or("there is no interrupt controller")?;
     let distributor = controller.distributor();
     distributor
         .set_group(interrupt, Group::Group1NS)
-        .and_then(|()| distributor.set_trigger(interrupt, Trigger::Level))
+        .and_then(|()| distributor.set_trigger(interrupt, trigger))
         .and_then(|()| distributor.set_interrupt_priority(interrupt, 0x80))
         .and_then(|()| distributor.set_routing(interrupt, Some(cpu::own_affinity())))
         .and_then(|()| distributor.enable_interrupt(interrupt, true))
@@ -128,6 +146,7 @@ pub(super) fn handle() {
             STOP => psci::halt(),
             _ if number == time::interrupt_number() => time::interrupt(),
             _ if number == console::interrupt_number() => console::interrupt(),
+            _ if ras::is_notification(number) => ras::notification(),
             _ => log::warn!("interrupt {number} is nobody's"),
         }
         GicCpuInterface::end_interrupt(interrupt, InterruptGroup::Group1);

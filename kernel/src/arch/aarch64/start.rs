@@ -9,7 +9,7 @@ use spin::Once;
 
 use super::boot::{EARLY_2, EARLY_BLOCK};
 use super::layout::{self, direct, image_physical};
-use super::{console, cpu, fixup, interrupt, irq, machine, psci, registers, tables, thread, time};
+use super::{Firmware, console, cpu, firmware, fixup, interrupt, irq, machine, psci, registers, tables, thread, time};
 use crate::device_tree::{self, Board};
 use crate::memory::{self, Ranges, heap};
 use crate::task::{self, Pid, scheduler};
@@ -46,20 +46,36 @@ pub(super) extern "C" fn main(tree: u64, image: u64) -> ! {
     tables::make(board.ram.iter()).expect("a machine with fewer ranges of RAM");
     tables::activate();
     start_memory(board);
-    ras::configure(board.command_line.as_str());
     log::info!("Seaworthy {} on {} CPUs", env!("CARGO_PKG_VERSION"), board.cpu_count);
     log::info!("Command line: {}", board.command_line.as_str());
     if let Err(reason) = interrupt::start(board).and_then(|()| console::listen()) {
         panic!("the interrupt controller: {reason}");
     }
     become_idle();
+    listen_to_firmware(board);
     start_others(board);
     if let Err(error) = init::start(initrd(board)) {
         panic!("the first process: {error:?}");
     }
+    // The number 1 is the first process's.
+    if let Err(error) = ras::start() {
+        panic!("the thread that deals with memory errors: {error:?}");
+    }
     irq::enable();
     scheduler::idle(|| true);
     unreachable!("the first CPU is idle for ever")
+}
+
+/// Finds out where firmware reports errors, and lets it call.
+fn listen_to_firmware(board: &Board) {
+    let command_line = board.command_line.as_str();
+    let recovers = !command_line.split_ascii_whitespace().any(|word| word == "recover=off");
+    for number in ras::initialize(Firmware, board.firmware, recovers) {
+        if let Err(reason) = interrupt::enable_edge(number) {
+            log::error!("GHES: interrupt {number}: {reason}");
+        }
+    }
+    firmware::seal();
 }
 
 /// The first Rust on the other CPUs.
