@@ -39,6 +39,9 @@ pub struct Board {
     pub timer: u32,
     /// Whether firmware is called by HVC, and not by SMC.
     pub hvc: bool,
+    /// Where the monitor's ACPI tables about errors start, with their root pointer
+    /// (`seaworthy,firmware` in `/chosen`).
+    pub firmware: Option<u64>,
 }
 
 /// The kernel's command line.
@@ -141,7 +144,10 @@ impl Default for CommandLine {
 
 /// The first node under `node` that is compatible with `wanted`.
 fn find<'a>(node: FdtNode<'a>, wanted: &str, depth: usize) -> Option<FdtNode<'a>> {
-    if node.compatible().is_some_and(|mut names| names.any(|name| name == wanted)) {
+    if node
+        .compatible()
+        .is_some_and(|mut names| names.any(|name| name == wanted))
+    {
         return Some(node);
     }
     let depth = depth.checked_sub(1)?;
@@ -231,12 +237,18 @@ fn memory(tree: Fdt<'_>) -> Result<(Ranges, Ranges), Error> {
     for node in nodes.filter(|node| node.name_without_address() == "memory") {
         for range in ranges(node, "reg of the memory")? {
             let (start, length) = range?;
-            ram.add(start, start + length).map_err(|_| Error::TooManyRanges)?;
+            ram.add(start, start + length)
+                .map_err(|_| Error::TooManyRanges)?;
         }
     }
     for entry in tree.memory_reservations() {
-        let end = entry.address().checked_add(entry.size()).ok_or(Error::Malformed)?;
-        reserved.add(entry.address(), end).map_err(|_| Error::TooManyRanges)?;
+        let end = entry
+            .address()
+            .checked_add(entry.size())
+            .ok_or(Error::Malformed)?;
+        reserved
+            .add(entry.address(), end)
+            .map_err(|_| Error::TooManyRanges)?;
     }
     let nodes = tree.root().child("reserved-memory");
     for node in nodes.into_iter().flat_map(|node| node.children()) {
@@ -245,7 +257,9 @@ fn memory(tree: Fdt<'_>) -> Result<(Ranges, Ranges), Error> {
         }
         for range in ranges(node, "reg of reserved memory")? {
             let (start, length) = range?;
-            reserved.add(start, start + length).map_err(|_| Error::TooManyRanges)?;
+            reserved
+                .add(start, start + length)
+                .map_err(|_| Error::TooManyRanges)?;
         }
     }
     Ok((ram, reserved))
@@ -255,8 +269,13 @@ fn cpus(tree: Fdt<'_>) -> Result<([u64; MAX], usize), Error> {
     let node = tree.root().child("cpus").ok_or(Error::Missing("/cpus"))?;
     let (mut cpus, mut count) = ([0; MAX], 0);
     let nodes = node.children();
-    for node in nodes.filter(|node| node.name_without_address() == "cpu").take(MAX) {
-        let reg = node.property("reg").ok_or(Error::Property("reg of a CPU"))?;
+    for node in nodes
+        .filter(|node| node.name_without_address() == "cpu")
+        .take(MAX)
+    {
+        let reg = node
+            .property("reg")
+            .ok_or(Error::Property("reg of a CPU"))?;
         cpus[count] = match reg.value().len() {
             4 => reg.value_as::<u32>().map(u64::from),
             _ => reg.value_as::<u64>(),
@@ -299,12 +318,19 @@ impl Board {
             // In order: secure and not, EL1 physical; virtual; EL2 physical.
             timer: interrupt(timer, 2, "interrupts of the timer")?,
             hvc,
+            firmware: None,
         };
         if let Some(chosen) = tree.root().child("chosen") {
             if let Some(line) = chosen.property("bootargs") {
-                let line = line.value_as::<&str>().map_err(|_| Error::Property("bootargs"))?;
+                let line = line
+                    .value_as::<&str>()
+                    .map_err(|_| Error::Property("bootargs"))?;
                 board.command_line = CommandLine::of(line)?;
             }
+            // Address and length; an address alone has the same first cells.
+            board.firmware = chosen
+                .property("seaworthy,firmware")
+                .and_then(|range| Some(u64::from_be_bytes(*range.value().first_chunk()?)));
             let start = address(chosen, "linux,initrd-start")?;
             let end = address(chosen, "linux,initrd-end")?;
             board.initrd = start.zip(end).filter(|(start, end)| start < end);
@@ -326,7 +352,10 @@ mod tests {
     #[test]
     fn virt_is_understood() {
         let board = Board::read(Fdt::new(VIRT).unwrap()).unwrap();
-        assert_eq!(board.ram.iter().next().map(|(start, _)| start), Some(0x4000_0000));
+        assert_eq!(
+            board.ram.iter().next().map(|(start, _)| start),
+            Some(0x4000_0000)
+        );
         assert_eq!((board.cpu_count, board.cpus[2], board.timer), (3, 2, 27));
         let console = Console {
             address: 0x900_0000,

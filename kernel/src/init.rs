@@ -85,9 +85,7 @@ fn unpack(disk: &[u8]) {
         Err(error) => log::error!("The initial RAM disk: {error}"),
     }
     let mounted = match context.make(None, b"/dev", NewInode::Directory, 0o755) {
-        Ok(()) | Err(Errno::EEXIST) => {
-            mount_devices(context)
-        }
+        Ok(()) | Err(Errno::EEXIST) => mount_devices(context),
         Err(error) => Err(error),
     };
     if let Err(error) = mounted {
@@ -129,7 +127,10 @@ pub fn execute(registers: &mut Registers) {
     match run() {
         Ok(started) => *registers = started,
         Err(error) => {
-            log::error!("Failed to execute {} (error {error:?})", PROGRAM.escape_ascii());
+            log::error!(
+                "Failed to execute {} (error {error:?})",
+                PROGRAM.escape_ascii()
+            );
             end_process(&current().process, Status::exit(1));
         }
     }
@@ -139,7 +140,11 @@ fn run() -> Result<Registers> {
     let mut arguments = Strings::default();
     arguments.push(PROGRAM)?;
     let mut environment = Strings::default();
-    for variable in [&b"HOME=/"[..], b"TERM=linux", b"PATH=/sbin:/usr/sbin:/bin:/usr/bin"] {
+    for variable in [
+        &b"HOME=/"[..],
+        b"TERM=linux",
+        b"PATH=/sbin:/usr/sbin:/bin:/usr/bin",
+    ] {
         environment.push(variable)?;
     }
     exec::start(Arguments {

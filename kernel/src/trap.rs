@@ -3,13 +3,13 @@
 
 use alloc::sync::Arc;
 
-use mm::{Access, Outcome, SegvCode, VirtualAddress, Victim};
+use mm::{Access, Outcome, SegvCode, Victim, VirtualAddress};
 
 use crate::arch::Registers;
 use crate::memory::manager;
-use crate::{init, ras};
 use crate::task::signal::{self, Fault, Info, Signal, code};
 use crate::task::{Process, UserSpace, Work, clone, current, preemption, scheduler, timer, tree};
+use crate::{init, ras};
 
 /// What became of a fault in the running process's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,8 +78,7 @@ pub fn work(registers: &mut Registers) {
         init::execute(registers);
     }
     if thread.work.has(Work::MEMORY_FAILURE) {
-        thread.work.clear(Work::MEMORY_FAILURE);
-        ras::isolate_queued();
+        ras::finish();
     }
     if thread.work.has(Work::START) {
         clone::begin(&thread);
@@ -105,7 +104,10 @@ pub fn notify(victim: Victim) {
     };
     let process = {
         let tree = tree().lock();
-        tree.all().map(|(_, process)| process).find(|process| lives_there(process)).cloned()
+        tree.all()
+            .map(|(_, process)| process)
+            .find(|process| lives_there(process))
+            .cloned()
     };
     if let Some(process) = process {
         // There always is room for a standard signal.

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `Registers`, `FpRegisters` | what a program has in its registers |
 //! | `Machine` | memory, translation caches and stores, as `mm` wants them |
+//! | `Firmware` | the registers and memory that firmware's error tables name, reached without a lock |
 //! | `console` | the serial console |
 //! | `cpu` | which CPU this is, how many there are, idling, interrupting another one |
 //! | `fp` | the SIMD and floating-point registers of the running program |
@@ -23,11 +24,11 @@ mod host;
 
 #[cfg(all(target_os = "none", target_arch = "aarch64"))]
 pub use self::aarch64::{
-    Machine, console, cpu, fp, frame, irq, kernel_address, power_off, reset, space, thread, time,
-    user,
+    Firmware, Machine, console, cpu, fp, frame, irq, kernel_address, power_off, reset, space,
+    thread, time, user,
 };
 #[cfg(not(target_os = "none"))]
 pub use self::host::{
-    Machine, console, cpu, fp, frame, irq, power_off, reset, space, thread, time, user,
+    Firmware, Machine, console, cpu, fp, frame, irq, power_off, reset, space, thread, time, user,
 };
 pub use self::registers::{FpRegisters, PSTATE_USER, Registers};

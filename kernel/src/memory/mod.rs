@@ -56,7 +56,10 @@ const LEAST_RESERVE: usize = 256;
 #[cfg(target_os = "none")]
 pub fn begin(machine: Machine, usable: &[core::ops::Range<mm::Pfn>]) {
     let manager = Manager::new(machine, usable).expect("frames, and room for their table");
-    RESERVE.store((manager.free_frames() / 100).max(LEAST_RESERVE), Ordering::Relaxed);
+    RESERVE.store(
+        (manager.free_frames() / 100).max(LEAST_RESERVE),
+        Ordering::Relaxed,
+    );
     MANAGER.call_once(|| manager);
 }
 

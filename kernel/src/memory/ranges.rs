@@ -24,7 +24,10 @@ impl Default for Ranges {
 
 impl fmt::Debug for Ranges {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_list().entries(self.iter().map(|(start, end)| start..end)).finish()
+        formatter
+            .debug_list()
+            .entries(self.iter().map(|(start, end)| start..end))
+            .finish()
     }
 }
 
@@ -67,14 +70,22 @@ impl Ranges {
             return Ok(());
         }
         let touches = |(from, to): (u64, u64)| from <= end && start <= to;
-        let first = self.iter().position(|(_, to)| to >= start).unwrap_or(self.count);
-        let merged = self.iter().skip(first).take_while(|range| touches(*range)).count();
+        let first = self
+            .iter()
+            .position(|(_, to)| to >= start)
+            .unwrap_or(self.count);
+        let merged = self
+            .iter()
+            .skip(first)
+            .take_while(|range| touches(*range))
+            .count();
         if merged == 0 {
             return self.insert(first, (start, end));
         }
         let last = self.ranges[first + merged - 1].1;
         self.ranges[first] = (start.min(self.ranges[first].0), end.max(last));
-        self.ranges.copy_within(first + merged..self.count, first + 1);
+        self.ranges
+            .copy_within(first + merged..self.count, first + 1);
         self.count -= merged - 1;
         Ok(())
     }

@@ -1,141 +1,230 @@
-//! Memory errors: from the exception that reports one to the page's isolation.
+//! Memory errors: from what the CPU and firmware say to pages that are given up and processes that
+//! are told.
 //!
-//! * In user mode: the page is isolated at once, in the context of the thread that needed it, and
-//!   the thread gets `SIGBUS` unless its access can be repeated.
-//! * In a copy of the kernel's: the copy has ended with an error, and its caller goes on. The page
-//!   is isolated before the thread returns to user mode. Nobody is signalled.
-//! * Elsewhere in the kernel: nothing can be done; the report names the page.
+//! ```text
+//!   vector ──▶ synchronous_abort ── claims firmware's record, queues it ──▶ Verdict
+//!   interrupt ─▶ notification ─────┘ (no lock, no allocation)               │
+//!                                                                           ▼
+//!   task context: finish ──▶ log, memory_failure for each page ──▶ signals to whoever met it
+//! ```
 //!
-//! What runs in the exception takes no lock and allocates nothing: it may have interrupted anything.
+//! | module | what it is |
+//! |---|---|
+//! | `abort` | what the CPU says, and what its handler must do |
+//! | `sources` | firmware's tables, and taking what its sources report |
+//! | `queue` | reports between the two halves, without a lock |
+//! | `engine` | both halves |
+//! | `corrected` | pages with many corrected errors |
+//! | `text` | reports in the words of Linux's log |
+//! | `controls` | `/sys`, `/proc/sys` and debugfs: pages given up on request |
+//! | `einj` | error injection by ACPI EINJ, behind debugfs |
+//!
+//! # Who is told
+//!
+//! Whoever met an error in *user mode* gets SIGBUS with `BUS_MCEERR_AR`, unless the page can be read
+//! again. If the *kernel* met it on a program's behalf, its copy ends early, the call returns so,
+//! and nobody gets a signal. An error that nobody met is told to those who asked for it
+//! (`PR_MCE_KILL`, `vm.memory_failure_early_kill`). The page is given up in all three cases, before
+//! the thread goes back to user mode.
+//!
+//! # If firmware says nothing
+//!
+//! An abort that no record explains, because there is no firmware that reports or because two CPUs
+//! met errors at once and one of them took both records, goes by the address that the CPU gives.
 
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+mod abort;
+pub mod controls;
+mod corrected;
+pub mod einj;
+mod engine;
+mod queue;
+mod sources;
+mod text;
 
-use mm::{Consumer, Context, Errno, PAGE_SHIFT, Pfn, Report, VirtualAddress};
-use syndrome::{AsyncErrorType, SError};
+#[cfg(test)]
+mod tests;
 
+use alloc::string::String;
+use alloc::sync::Arc;
+use core::sync::atomic::AtomicBool;
+
+use crate::arch::{self, cpu, time};
+use crate::error::{Errno, Result};
+use crate::init::kernel_process;
 use crate::memory::manager;
-use crate::task::signal::{self, Fault, Info, Signal};
-use crate::task::{Work, current, preemption, try_current};
+use crate::ras::abort::Severity;
+pub use crate::ras::abort::{Abort, Mode, Verdict};
+use crate::ras::engine::{Engine, Finisher};
+use crate::ras::queue::NOBODY;
+use crate::ras::sources::Firmware;
+use crate::sync::{Mutex, WaitQueue};
+use crate::task::signal::force;
+use crate::task::{Name, Thread, Work, current, id, scheduler, try_current};
 
-/// What an exception says of an error.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MemoryError {
-    /// ESR_EL1.
-    pub syndrome: u64,
-    /// The virtual address at which it was met, if the CPU knows.
-    pub address: Option<u64>,
-    /// The physical address, if the virtual one leads to one.
-    pub physical: Option<u64>,
-    /// It was met in a translation table.
-    pub on_walk: bool,
+static ENGINE: spin::Once<Engine<arch::Firmware>> = spin::Once::new();
+
+static EINJ: Mutex<einj::Parameters> = Mutex::new(einj::Parameters::new());
+
+/// Where the worker sleeps.
+static WORKER: WaitQueue = WaitQueue::new();
+
+/// Reads firmware's tables. Call it once, when there is a heap. `rsdp` is the physical address of
+/// the ACPI root pointer, if there is one; `recovers` is what `recover=` says on the command line.
+/// Gives the interrupts (GIC INTIDs) for which [`notification`] must be called.
+pub fn initialize(
+    platform: arch::Firmware,
+    rsdp: Option<u64>,
+    recovers: bool,
+) -> impl Iterator<Item = u32> {
+    let firmware = rsdp.and_then(|rsdp| match Firmware::read(platform, rsdp) {
+        Ok(firmware) => {
+            log::info!(
+                "GHES: {} error sources of firmware's are in use",
+                firmware.count()
+            );
+            Some(firmware)
+        }
+        Err(error) => {
+            log::error!("HEST: firmware's error tables cannot be used: {error}");
+            None
+        }
+    });
+    if let Some(firmware) = &firmware {
+        firmware.touch();
+    }
+    let engine = ENGINE.call_once(|| Engine::new(firmware, recovers));
+    engine.firmware().into_iter().flat_map(Firmware::interrupts)
 }
 
-impl MemoryError {
-    /// The frame that failed, if that is known.
-    pub fn frame(&self) -> Option<Pfn> {
-        self.physical.map(|address| Pfn(address >> PAGE_SHIFT))
+/// An abort for which [`Abort::of`] has a value. Call it first of all, with the registers saved and
+/// interrupts as they are; it may interrupt anything, itself included.
+pub fn synchronous_abort(abort: &Abort) -> Verdict {
+    let Some(engine) = ENGINE.get() else {
+        return Verdict::Panic("memory error before the kernel is ready for one");
+    };
+    let verdict = engine.synchronous_abort(cpu::id(), owner(), abort);
+    note_work();
+    verdict
+}
+
+/// An SError with this syndrome (`ESR_EL1`), as above.
+pub fn serror(mode: Mode, esr: u64) -> Verdict {
+    let severity = Severity::of_serror(esr);
+    let Some(engine) = ENGINE.get() else {
+        return Verdict::Panic("SError before the kernel is ready for one");
+    };
+    let verdict = engine.serror(cpu::id(), owner(), mode, severity);
+    note_work();
+    verdict
+}
+
+/// An interrupt of those that [`initialize`] named. To be called from the timer as well, about once a
+/// second: for sources that must be asked, and for what an SError left.
+///
+/// # Panics
+///
+/// If firmware says that the system cannot go on.
+pub fn notification() {
+    let Some(engine) = ENGINE.get() else {
+        return;
+    };
+    match engine.notification(cpu::id()) {
+        Ok(()) if engine.is_pending_for(NOBODY) => WORKER.wake_all(),
+        Ok(()) => {}
+        Err(why) => panic!("{why}"),
     }
 }
 
-static RECOVERS: AtomicBool = AtomicBool::new(true);
-
-/// Whether the kernel survives errors in its own copies. `recover=off` on the command line turns it
-/// off, for comparison.
-pub fn recovers() -> bool {
-    RECOVERS.load(Ordering::Relaxed)
+/// Finishes what concerns the running thread. Call it on the way back to user mode while the
+/// thread's work has [`Work::MEMORY_FAILURE`], before signals are looked at.
+pub fn finish() {
+    let thread = current();
+    thread.work.clear(Work::MEMORY_FAILURE);
+    let space = thread.process.space();
+    if let Some(engine) = ENGINE.get() {
+        let finisher = Finisher {
+            owner: thread.id().0,
+            space: space.as_ref().map(|space| space.handle()),
+            now: time::now(),
+        };
+        engine.finish(manager(), &finisher, force);
+    }
 }
 
-/// Obeys the command line.
-pub fn configure(command_line: &str) {
-    let off = command_line.split_ascii_whitespace().any(|word| word == "recover=off");
-    RECOVERS.store(!off, Ordering::Relaxed);
+/// Whether this interrupt (GIC INTID) is one that [`initialize`] named.
+pub fn is_notification(interrupt: u32) -> bool {
+    let firmware = ENGINE.get().and_then(Engine::firmware);
+    firmware.is_some_and(|firmware| firmware.interrupts().any(|number| number == interrupt))
 }
 
-/// Frames that failed in copies, plus 1, until someone isolates them. 0 is a free place.
-static QUEUE: [AtomicU64; 64] = [const { AtomicU64::new(0) }; 64];
+/// Starts the thread that finishes what nobody met.
+///
+/// # Errors
+///
+/// `ENOMEM`.
+pub fn start() -> Result<()> {
+    let state = arch::thread::State::kernel(work, 0)?;
+    let thread = Thread::new(id::allocate()?, kernel_process(), state);
+    *thread.name.lock() = Name::new(b"memory_failure");
+    scheduler::start(&Arc::new(thread))
+}
 
-/// Remembers a frame for [`isolate_queued`]. When there is no room it is left to the next access.
-fn queue(frame: Pfn) {
-    let value = frame.0 + 1;
-    let claim = |place: &AtomicU64| {
-        let taken = place.compare_exchange(0, value, Ordering::AcqRel, Ordering::Relaxed);
-        taken.is_ok() || taken == Err(value)
-    };
-    if QUEUE.iter().any(claim)
-        && let Some(thread) = try_current()
-    {
+fn work(_: usize) {
+    loop {
+        let engine =
+            WORKER.wait_until(|| ENGINE.get().filter(|engine| engine.is_pending_for(NOBODY)));
+        let finisher = Finisher {
+            owner: NOBODY,
+            space: None,
+            now: time::now(),
+        };
+        // What nobody met raises no signal for this thread.
+        engine.finish(manager(), &finisher, |_, _| {});
+    }
+}
+
+/// Whether the system goes on after a page has failed (`vm.memory_failure_recovery`). `None` before
+/// [`initialize`].
+pub fn goes_on() -> Option<&'static AtomicBool> {
+    ENGINE.get().map(Engine::goes_on)
+}
+
+/// What one of [`einj::FILES`] says.
+///
+/// # Errors
+///
+/// `ENOENT`: firmware offers no error injection. Otherwise as [`einj::Parameters::read`].
+pub fn read_einj(file: &str) -> Result<String> {
+    EINJ.lock().read(&injector()?, file)
+}
+
+/// Writes to one of them.
+///
+/// # Errors
+///
+/// `ENOENT`: firmware offers no error injection. Otherwise as [`einj::Parameters::write`].
+pub fn write_einj(file: &str, text: &[u8]) -> Result<()> {
+    EINJ.lock().write(&injector()?, file, text)
+}
+
+fn injector() -> Result<einj::Injector<'static, arch::Firmware>> {
+    let firmware = ENGINE.get().and_then(Engine::firmware);
+    let injector = firmware.and_then(|firmware| {
+        Some(einj::Injector {
+            table: firmware.einj()?,
+            platform: firmware.platform(),
+        })
+    });
+    injector.ok_or(Errno::ENOENT)
+}
+
+/// Whose errors those are that happen now.
+fn owner() -> u32 {
+    try_current().map_or(NOBODY, |thread| thread.id().0)
+}
+
+fn note_work() {
+    if let Some(thread) = try_current() {
         thread.work.set(Work::MEMORY_FAILURE);
-    }
-}
-
-/// Isolates what failed in copies of the kernel's. In the context of a thread that may take locks.
-pub fn isolate_queued() {
-    for place in &QUEUE {
-        let value = place.swap(0, Ordering::AcqRel);
-        if value != 0 {
-            // Whatever it finds, nobody here needs the page.
-            let _ = isolate(Pfn(value - 1), None);
-        }
-    }
-}
-
-fn isolate(frame: Pfn, consumer: Option<Consumer>) -> Result<Report, Errno> {
-    let context = Context {
-        consumer,
-        ..Context::default()
-    };
-    let report = {
-        let _guard = preemption::disable();
-        manager().memory_failure(frame, context)
-    };
-    match &report {
-        Ok(report) => log::error!(
-            "Memory failure: {:#x}: recovery action for {}: {}",
-            frame.0,
-            report.page,
-            report.action
-        ),
-        Err(error) => log::error!("Memory failure: {:#x}: {error:?}", frame.0),
-    }
-    report
-}
-
-/// The running program met an error.
-pub fn in_user(error: MemoryError, fault: Fault) {
-    let lost = Info::fault(Signal::SIGBUS, signal::code::OBJECT, error.address.unwrap_or(0));
-    let (Some(frame), Ok(space)) = (error.frame(), current().space()) else {
-        return signal::force(lost, Some(fault));
-    };
-    let consumer = Consumer {
-        space: space.id(),
-        address: VirtualAddress(error.address.unwrap_or(0)),
-    };
-    match isolate(frame, Some(consumer)) {
-        Ok(report) => {
-            if let Some(bus) = report.signal {
-                signal::force(Info::memory(bus), Some(fault));
-            }
-        }
-        // Isolated before: the access is repeated, and finds what that left.
-        Err(Errno::EHWPOISON) => {}
-        Err(_) => signal::force(lost, Some(fault)),
-    }
-}
-
-/// The kernel met an error, and `recovered` if that was in a copy.
-pub fn in_kernel(error: MemoryError, recovered: bool) {
-    if recovered && let Some(frame) = error.frame() {
-        queue(frame);
-    }
-}
-
-/// An error came by itself. Returns whether the kernel can go on.
-pub fn asynchronous(error: SError) -> bool {
-    match error.error_type() {
-        Some(AsyncErrorType::Corrected | AsyncErrorType::Restartable) => {
-            log::warn!("SError {error:?}");
-            true
-        }
-        _ => false,
     }
 }

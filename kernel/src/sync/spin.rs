@@ -34,7 +34,10 @@ impl<T> SpinLock<T> {
     /// # Safety
     ///
     /// The lock is held, and its guard was forgotten.
-    #[expect(unsafe_code, reason = "a switch of threads releases what another thread took")]
+    #[expect(
+        unsafe_code,
+        reason = "a switch of threads releases what another thread took"
+    )]
     pub unsafe fn force_unlock(&self) {
         // SAFETY: the caller's promise.
         unsafe { self.inner.force_unlock() };
@@ -82,7 +85,10 @@ impl<T> DerefMut for SpinGuard<'_, T> {
 }
 
 impl<T> Drop for SpinGuard<'_, T> {
-    #[expect(unsafe_code, reason = "the lock must be free before interrupts come back")]
+    #[expect(
+        unsafe_code,
+        reason = "the lock must be free before interrupts come back"
+    )]
     fn drop(&mut self) {
         // SAFETY: the guard is not used again: this is the end of its owner.
         unsafe { ManuallyDrop::drop(&mut self.guard) };

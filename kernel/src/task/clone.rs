@@ -61,7 +61,12 @@ impl Request {
             self.has(linux::CLONE_THREAD) && self.flags & SHARED_BY_THREADS != SHARED_BY_THREADS;
         let unknown = self.flags & !KNOWN != 0;
         let contradiction = self.clear_handlers && self.has(linux::CLONE_SIGHAND);
-        if sighand_alone || half_a_thread || unknown || contradiction || !self.stack.is_multiple_of(16) {
+        if sighand_alone
+            || half_a_thread
+            || unknown
+            || contradiction
+            || !self.stack.is_multiple_of(16)
+        {
             return Err(Errno::EINVAL);
         }
         Ok(())

@@ -22,16 +22,8 @@ const MAIR: u64 = 0xf0_04_ff;
 
 /// TCR_EL1 without IPS and AS, which depend on the CPU: 48 bits in both halves, 4 KiB granules,
 /// walks that are write-back and inner shareable, and a top byte that is ignored in user space.
-const TCR: u64 = 16
-    | 1 << 8
-    | 1 << 10
-    | 3 << 12
-    | 16 << 16
-    | 1 << 24
-    | 1 << 26
-    | 3 << 28
-    | 2 << 30
-    | 1 << 37;
+const TCR: u64 =
+    16 | 1 << 8 | 1 << 10 | 3 << 12 | 16 << 16 | 1 << 24 | 1 << 26 | 3 << 28 | 2 << 30 | 1 << 37;
 
 /// SCTLR_EL1: M, C and I; SA, SA0, EOS, nAA-free accesses; TSCXT; EIS; WFI, WFE, DC ZVA, CTR_EL0
 /// and cache maintenance for EL0; nTLSMD, LSMAOE. SPAN is 0: PAN is set by every exception.

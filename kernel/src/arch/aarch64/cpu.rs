@@ -120,7 +120,10 @@ pub(super) fn begin(id: usize) {
 /// Starts the CPU with this affinity, and waits until it runs. Returns why it does not.
 pub(super) fn start(affinity: u64) -> Result<(), &'static str> {
     let id = count();
-    let entry = PER_CPU.0.get(id).ok_or("there are more than the kernel was made for")?;
+    let entry = PER_CPU
+        .0
+        .get(id)
+        .ok_or("there are more than the kernel was made for")?;
     let boot_stack = stack::new().map_err(|_| "there is no memory for its stack")?;
     entry.boot_stack.store(boot_stack.end(), Ordering::Relaxed);
     // The CPU keeps it: its first thread never ends.
@@ -139,7 +142,9 @@ pub(super) fn start(affinity: u64) -> Result<(), &'static str> {
 /// Gives a CPU the stack for the report that another one has overflowed.
 pub(super) fn give_emergency_stack(id: usize) -> Result<(), &'static str> {
     let stack = stack::new().map_err(|_| "there is no memory for its emergency stack")?;
-    PER_CPU.0[id].emergency_stack.store(stack.end(), Ordering::Relaxed);
+    PER_CPU.0[id]
+        .emergency_stack
+        .store(stack.end(), Ordering::Relaxed);
     core::mem::forget(stack);
     Ok(())
 }

@@ -28,7 +28,11 @@ pub(super) fn has_pan() -> bool {
 
 /// How many address space identifiers there are.
 pub(super) fn asids() -> usize {
-    if field(mrs!("id_aa64mmfr0_el1"), 4) >= 2 { 1 << 16 } else { 1 << 8 }
+    if field(mrs!("id_aa64mmfr0_el1"), 4) >= 2 {
+        1 << 16
+    } else {
+        1 << 8
+    }
 }
 
 /// Turns on what this CPU has.
@@ -86,7 +90,9 @@ const MOPS: u64 = 1 << 43;
 /// `AT_HWCAP` and `AT_HWCAP2`.
 pub(super) fn capabilities() -> (u64, u64) {
     let of = |register: u64, table: &[(u32, u32, u64)]| {
-        let has = table.iter().filter(|(_, shift, least)| field(register, *shift) >= *least);
+        let has = table
+            .iter()
+            .filter(|(_, shift, least)| field(register, *shift) >= *least);
         has.fold(0, |bits, (bit, ..)| bits | 1 << bit)
     };
     // FP and ASIMD are there, because the kernel would not have started without. With half

@@ -22,7 +22,9 @@ pub(super) fn init() {
     extable::sort(entries).expect("the table reaches all of the image");
     let table = Table::new(entries).expect("the table is in order");
     let text = layout::IMAGE as usize..layout::text_end() as usize;
-    table.within(text).expect("the table is about the image's code");
+    table
+        .within(text)
+        .expect("the table is about the image's code");
     TABLE.call_once(|| table);
 }
 
@@ -39,7 +41,10 @@ impl extable::Registers for View<'_> {
     const REPORT: u8 = extable::registers::aarch64::REPORT;
 
     fn general(&self, number: u8) -> usize {
-        self.0.x.get(usize::from(number)).map_or(0, |value| *value as usize)
+        self.0
+            .x
+            .get(usize::from(number))
+            .map_or(0, |value| *value as usize)
     }
 
     fn set_general(&mut self, number: u8, value: usize) {

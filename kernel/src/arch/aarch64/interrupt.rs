@@ -9,6 +9,7 @@ use arm_gic::{IntId, InterruptGroup, Trigger, UniqueMmioPointer};
 use super::{console, cpu, psci, tables, time};
 use crate::device_tree::{Board, Gic};
 use crate::error::Errno;
+use crate::ras;
 use crate::sync::SpinLock;
 use crate::task::scheduler;
 
@@ -33,7 +34,8 @@ pub(super) fn init(gic: &Gic) -> Result<(), &'static str> {
     let redistributors = map(gic.redistributors)?;
     let pointer = |address: u64| with_exposed_provenance_mut::<()>(address as usize);
     let distributor = NonNull::new(pointer(distributor).cast::<Gicd>()).ok_or("no address")?;
-    let redistributors = NonNull::new(pointer(redistributors).cast::<GicrSgi>()).ok_or("no address")?;
+    let redistributors =
+        NonNull::new(pointer(redistributors).cast::<GicrSgi>()).ok_or("no address")?;
     let count = (gic.redistributors.1 / REDISTRIBUTOR) as usize;
     // SAFETY: the distributor's registers, mapped just now, and for nobody else.
     let distributor = unsafe { UniqueMmioPointer::new(distributor) };
@@ -56,7 +58,9 @@ pub(super) fn init_cpu(timer: u32) -> Result<(), &'static str> {
     let own = cpu::own_affinity();
     let mut index = 0;
     loop {
-        let found = controller.gicr_typer(index).map_err(|_| "no redistributor is this CPU's")?;
+        let found = controller
+            .gicr_typer(index)
+            .map_err(|_| "no redistributor is this CPU's")?;
         if found.core_mpidr() & !(1 << 31) == own {
             break;
         }
@@ -66,9 +70,15 @@ pub(super) fn init_cpu(timer: u32) -> Result<(), &'static str> {
         index += 1;
     }
     controller.init_cpu(index);
-    let mut redistributor = controller.redistributor(index).map_err(|_| "no redistributor")?;
+    let mut redistributor = controller
+        .redistributor(index)
+        .map_err(|_| "no redistributor")?;
     redistributor.configure_default_settings();
-    let own = [IntId::sgi(RESCHEDULE), IntId::sgi(STOP), IntId::ppi(timer - 16)];
+    let own = [
+        IntId::sgi(RESCHEDULE),
+        IntId::sgi(STOP),
+        IntId::ppi(timer - 16),
+    ];
     for interrupt in own {
         let enable = redistributor
             .set_group(interrupt, Group::Group1NS)
@@ -87,13 +97,30 @@ pub(super) fn init_cpu(timer: u32) -> Result<(), &'static str> {
 ///
 /// There is no such interrupt.
 pub(super) fn enable(interrupt: u32) -> Result<(), &'static str> {
+    enable_with(interrupt, Trigger::Level)
+}
+
+/// As [`enable`], for one that is raised by an edge. It is somebody's of whom
+/// [`crate::ras::is_notification`] knows.
+///
+/// # Errors
+///
+/// There is no such interrupt.
+pub(super) fn enable_edge(interrupt: u32) -> Result<(), &'static str> {
+    if !(32..1020).contains(&interrupt) {
+        return Err("it is none that devices share");
+    }
+    enable_with(interrupt, Trigger::Edge)
+}
+
+fn enable_with(interrupt: u32, trigger: Trigger) -> Result<(), &'static str> {
     let interrupt = IntId::spi(interrupt - 32);
     let mut guard = CONTROLLER.lock();
     let controller = guard.as_mut().ok_or("there is no interrupt controller")?;
     let distributor = controller.distributor();
     distributor
         .set_group(interrupt, Group::Group1NS)
-        .and_then(|()| distributor.set_trigger(interrupt, Trigger::Level))
+        .and_then(|()| distributor.set_trigger(interrupt, trigger))
         .and_then(|()| distributor.set_interrupt_priority(interrupt, 0x80))
         .and_then(|()| distributor.set_routing(interrupt, Some(cpu::own_affinity())))
         .and_then(|()| distributor.enable_interrupt(interrupt, true))
@@ -111,7 +138,8 @@ pub(super) fn send(affinity: u64, interrupt: u32) {
     };
     // What was written before is seen by whoever is interrupted.
     super::registers::run!("dsb ishst");
-    let sent = GicCpuInterface::send_sgi(IntId::sgi(interrupt), target, SgiTargetGroup::CurrentGroup1);
+    let sent =
+        GicCpuInterface::send_sgi(IntId::sgi(interrupt), target, SgiTargetGroup::CurrentGroup1);
     debug_assert!(sent.is_ok());
     super::registers::run!("isb");
 }
@@ -128,6 +156,7 @@ pub(super) fn handle() {
             STOP => psci::halt(),
             _ if number == time::interrupt_number() => time::interrupt(),
             _ if number == console::interrupt_number() => console::interrupt(),
+            _ if ras::is_notification(number) => ras::notification(),
             _ => log::warn!("interrupt {number} is nobody's"),
         }
         GicCpuInterface::end_interrupt(interrupt, InterruptGroup::Group1);

@@ -66,10 +66,12 @@ impl mm::Machine for Machine {
         // SAFETY: whole frames, which the references keep.
         let difference =
             unsafe { routines().compare_mc(place(left, 0), place(right, 0), PAGE_SIZE) };
-        difference.map(|place| place.is_none()).map_err(|incomplete| {
-            let second = incomplete.report.word() & extable::Report::SECOND_SOURCE != 0;
-            poisoned(if second { right } else { left }, incomplete.copied)
-        })
+        difference
+            .map(|place| place.is_none())
+            .map_err(|incomplete| {
+                let second = incomplete.report.word() & extable::Report::SECOND_SOURCE != 0;
+                poisoned(if second { right } else { left }, incomplete.copied)
+            })
     }
 
     fn is_zero(&self, frame: &UserFrame) -> Result<bool, Poisoned> {

@@ -10,6 +10,7 @@
 //! | `thread`, `stack`, `fp` | what runs |
 //! | `machine`, `space`, `frame`, `user` | memory of users |
 //! | `console`, `report` | what is seen outside |
+//! | `firmware` | where firmware reports errors |
 #![expect(
     unsafe_code,
     reason = "registers, tables, stacks, entry and exit: nothing of this is expressible in safe Rust"
@@ -19,6 +20,7 @@ mod boot;
 pub mod console;
 pub mod cpu;
 mod features;
+mod firmware;
 mod fixup;
 pub mod fp;
 pub mod frame;
@@ -39,6 +41,7 @@ mod trap;
 pub mod user;
 mod vectors;
 
+pub use self::firmware::Firmware;
 pub use self::machine::Machine;
 pub use self::psci::{power_off, reset};
 

@@ -90,10 +90,7 @@ fn backtrace(mut frame: u64) {
 fn registers(registers: &Registers) {
     print!(
         "pc : {:016x} lr : {:016x} sp : {:016x} pstate: {:08x}",
-        registers.pc,
-        registers.x[30],
-        registers.sp,
-        registers.pstate
+        registers.pc, registers.x[30], registers.sp, registers.pstate
     );
     for (row, values) in registers.x[..30].chunks(3).enumerate() {
         let _ = write!(AtOnce, "x{:<2}: {:016x}", row * 3, values[0]);
@@ -116,7 +113,10 @@ fn owner(physical: u64) {
         } else {
             "data"
         };
-        print!("page {:#x} (physical {physical:#x}) is the kernel's {part}", page.0);
+        print!(
+            "page {:#x} (physical {physical:#x}) is the kernel's {part}",
+            page.0
+        );
         return;
     }
     // Whoever reports may have interrupted a holder of the frame's lock.
@@ -126,7 +126,10 @@ fn owner(physical: u64) {
             print!("page {:#x} (physical {physical:#x}) is {state:?}", page.0);
         }
         None => {
-            print!("page {:#x} (physical {physical:#x}) has no known owner", page.0);
+            print!(
+                "page {:#x} (physical {physical:#x}) has no known owner",
+                page.0
+            );
         }
     }
 }

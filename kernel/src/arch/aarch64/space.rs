@@ -70,7 +70,9 @@ pub fn activate(space: Option<(SpaceId, Pfn)>) {
             let slot = find(number).or_else(|| claim(number)).unwrap_or_else(|| {
                 roll_over(&running);
                 // At most as many as there are CPUs keep theirs, and they are not all near.
-                find(number).or_else(|| claim(number)).expect("more identifiers than CPUs")
+                find(number)
+                    .or_else(|| claim(number))
+                    .expect("more identifiers than CPUs")
             });
             root.0 * PAGE | (slot as u64) << 48
         }

@@ -55,7 +55,8 @@ pub(super) fn new() -> Result<Stack> {
     let slots = (start - STACKS) as usize / SLOT + 1;
     let mut free = FREE.lock();
     let count = free.len();
-    free.try_reserve(slots - count).map_err(|_| crate::error::Errno::ENOMEM)?;
+    free.try_reserve(slots - count)
+        .map_err(|_| crate::error::Errno::ENOMEM)?;
     Ok(Stack {
         end: start + LENGTH as u64,
     })

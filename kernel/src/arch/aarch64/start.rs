@@ -9,7 +9,10 @@ use spin::Once;
 
 use super::boot::{EARLY_2, EARLY_BLOCK};
 use super::layout::{self, direct, image_physical};
-use super::{console, cpu, fixup, interrupt, irq, machine, psci, registers, tables, thread, time};
+use super::{
+    Firmware, console, cpu, firmware, fixup, interrupt, irq, machine, psci, registers, tables,
+    thread, time,
+};
 use crate::device_tree::{self, Board};
 use crate::memory::{self, Ranges, heap};
 use crate::task::{self, Pid, scheduler};
@@ -39,27 +42,51 @@ pub(super) extern "C" fn main(tree: u64, image: u64) -> ! {
         console::init(&found);
     }
     log::init();
-    let board = tree.map_err(|_| device_tree::Error::Malformed).and_then(Board::read);
+    let board = tree
+        .map_err(|_| device_tree::Error::Malformed)
+        .and_then(Board::read);
     let board = board.unwrap_or_else(|error| panic!("{error}"));
     let board = BOARD.call_once(|| board);
     psci::use_hvc(board.hvc);
     tables::make(board.ram.iter()).expect("a machine with fewer ranges of RAM");
     tables::activate();
     start_memory(board);
-    ras::configure(board.command_line.as_str());
-    log::info!("Seaworthy {} on {} CPUs", env!("CARGO_PKG_VERSION"), board.cpu_count);
+    log::info!(
+        "Seaworthy {} on {} CPUs",
+        env!("CARGO_PKG_VERSION"),
+        board.cpu_count
+    );
     log::info!("Command line: {}", board.command_line.as_str());
     if let Err(reason) = interrupt::start(board).and_then(|()| console::listen()) {
         panic!("the interrupt controller: {reason}");
     }
     become_idle();
+    listen_to_firmware(board);
     start_others(board);
     if let Err(error) = init::start(initrd(board)) {
         panic!("the first process: {error:?}");
     }
+    // The number 1 is the first process's.
+    if let Err(error) = ras::start() {
+        panic!("the thread that deals with memory errors: {error:?}");
+    }
     irq::enable();
     scheduler::idle(|| true);
     unreachable!("the first CPU is idle for ever")
+}
+
+/// Finds out where firmware reports errors, and lets it call.
+fn listen_to_firmware(board: &Board) {
+    let command_line = board.command_line.as_str();
+    let recovers = !command_line
+        .split_ascii_whitespace()
+        .any(|word| word == "recover=off");
+    for number in ras::initialize(Firmware, board.firmware, recovers) {
+        if let Err(reason) = interrupt::enable_edge(number) {
+            log::error!("GHES: interrupt {number}: {reason}");
+        }
+    }
+    firmware::seal();
 }
 
 /// The first Rust on the other CPUs.
@@ -81,7 +108,10 @@ pub(super) extern "C" fn secondary_main(id: usize) -> ! {
 fn early_tree(physical: u64) -> Result<Fdt<'static>, dtoolkit::error::FdtParseError> {
     let first = physical & !(BLOCK - 1);
     for index in 0..2 {
-        EARLY_2.set(TREE_ENTRY + index, first + index as u64 * BLOCK | EARLY_BLOCK);
+        EARLY_2.set(
+            TREE_ENTRY + index,
+            first + index as u64 * BLOCK | EARLY_BLOCK,
+        );
     }
     registers::run!("dsb ish", "isb");
     let base = (layout::IMAGE & !((1 << 30) - 1)) + TREE_ENTRY as u64 * BLOCK;
@@ -97,7 +127,9 @@ fn start_memory(board: &Board) {
     let free = free_memory(board).expect("a machine with fewer ranges of RAM");
     let mut rest = free;
     let length = (free.total() / PAGE_SIZE as u64 * FRAME + HEAP).next_multiple_of(BLOCK);
-    let start = rest.take(length, BLOCK).expect("more RAM than the frame table takes");
+    let start = rest
+        .take(length, BLOCK)
+        .expect("more RAM than the frame table takes");
     // SAFETY: RAM in the direct map, which nobody uses.
     unsafe { heap::begin(direct(start) as usize, length as usize) };
     let mut usable = [const { Pfn(0)..Pfn(0) }; 64];
@@ -137,7 +169,10 @@ fn initrd(board: &Board) -> &'static [u8] {
     let Some((start, end)) = board.initrd else {
         return &[];
     };
-    let inside = board.ram.iter().any(|(from, to)| from <= start && end <= to);
+    let inside = board
+        .ram
+        .iter()
+        .any(|(from, to)| from <= start && end <= to);
     if !inside {
         log::error!("the initial RAM disk {start:#x}..{end:#x} is not in RAM");
         return &[];

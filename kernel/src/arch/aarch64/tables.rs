@@ -154,7 +154,11 @@ fn map_one(used: &mut usize, address: u64, physical: u64, size: u64, r#use: Use)
     }
     let kind = if size == PAGE { TABLE_OR_PAGE } else { 0 };
     let entry = &current.0[(address >> shift & 511) as usize];
-    debug_assert_eq!(entry.load(Ordering::Relaxed), 0, "mapped twice: {address:#x}");
+    debug_assert_eq!(
+        entry.load(Ordering::Relaxed),
+        0,
+        "mapped twice: {address:#x}"
+    );
     entry.store(physical | kind | r#use.attributes(), Ordering::Relaxed);
     Ok(())
 }
@@ -193,9 +197,8 @@ pub(super) fn make(ranges: impl Iterator<Item = (u64, u64)>) -> Result<()> {
 pub(super) fn activate() {
     let switch = image_physical((switch_root as *const ()).addr() as u64);
     // SAFETY: the early identity map has `switch_root` at its physical address.
-    let switch = unsafe {
-        core::mem::transmute::<usize, unsafe extern "C" fn(u64, u64)>(switch as usize)
-    };
+    let switch =
+        unsafe { core::mem::transmute::<usize, unsafe extern "C" fn(u64, u64)>(switch as usize) };
     // SAFETY: the new tables map the image where the old ones do, and interrupts are masked.
     unsafe { switch(ROOT.physical(), EMPTY.physical()) };
     ACTIVE.store(true, Ordering::Relaxed);

@@ -77,7 +77,10 @@ unsafe impl Sync for State {}
 
 impl fmt::Debug for State {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("State").field("stack", &self.stack).finish_non_exhaustive()
+        formatter
+            .debug_struct("State")
+            .field("stack", &self.stack)
+            .finish_non_exhaustive()
     }
 }
 

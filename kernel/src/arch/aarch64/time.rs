@@ -21,8 +21,7 @@ static SCALE: AtomicU64 = AtomicU64::new(0);
 
 /// When each CPU wants to be interrupted, in nanoseconds since boot: for the end of a slice, and
 /// for a timer.
-static WANTED: [[AtomicU64; 2]; MAX] =
-    [const { [const { AtomicU64::new(NEVER) }; 2] }; MAX];
+static WANTED: [[AtomicU64; 2]; MAX] = [const { [const { AtomicU64::new(NEVER) }; 2] }; MAX];
 const SLICE: usize = 0;
 const ALARM: usize = 1;
 
@@ -54,7 +53,8 @@ pub fn now() -> u64 {
 fn ticks(nanoseconds: u64) -> u64 {
     let scale = u128::from(SCALE.load(Ordering::Relaxed)).max(1);
     let ticks = (u128::from(nanoseconds) << 32).div_ceil(scale);
-    BOOT.load(Ordering::Relaxed).saturating_add(u64::try_from(ticks).unwrap_or(NEVER / 2))
+    BOOT.load(Ordering::Relaxed)
+        .saturating_add(u64::try_from(ticks).unwrap_or(NEVER / 2))
 }
 
 /// Sets the timer to what comes first. Interrupts are masked.

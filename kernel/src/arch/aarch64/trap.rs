@@ -6,16 +6,14 @@
 
 use extable::{Abort, Cause};
 use mm::Access;
-use syndrome::{
-    AbortCause, DataAbort, Esr, ExceptionClass, FaultKind, InstructionAbort, Syndrome,
-};
+use syndrome::{AbortCause, DataAbort, Esr, ExceptionClass, FaultKind, InstructionAbort, Syndrome};
 
 use super::fixup::{self, View};
 use super::layout::{self, USER_END};
 use super::registers::{mrs, run_with};
 use super::{interrupt, irq, report};
 use crate::arch::Registers;
-use crate::ras::{self, MemoryError};
+use crate::ras::{self, Mode, Verdict};
 use crate::task::signal::Fault;
 use crate::task::{current, preemption, scheduler};
 use crate::{syscall, trap};
@@ -29,7 +27,11 @@ const IRQ_MASKED: u64 = 1 << 7;
 
 /// The address without the tag byte that programs may keep there.
 fn untagged(address: u64) -> u64 {
-    if address >> 55 & 1 == 0 { address & (u64::MAX >> 8) } else { address }
+    if address >> 55 & 1 == 0 {
+        address & (u64::MAX >> 8)
+    } else {
+        address
+    }
 }
 
 fn is_user(address: u64) -> bool {
@@ -48,27 +50,43 @@ macro_rules! translate {
     }};
 }
 
-/// What is known of a memory error at `address`.
-fn memory_error(syndrome: u64, address: Option<u64>, on_walk: bool) -> MemoryError {
-    let physical = address.filter(|_| !on_walk).and_then(|address| {
-        layout::physical(address).or_else(|| {
-            if is_user(untagged(address)) {
-                translate!("at s1e0r, {}", address)
-            } else {
-                translate!("at s1e1r, {}", address)
-            }
-        })
-    });
-    MemoryError {
-        syndrome,
-        address: address.map(untagged),
-        physical,
-        on_walk,
+/// The physical address to which a virtual one leads, for whoever met an error there.
+fn physical(mode: Mode, address: u64) -> Option<u64> {
+    match mode {
+        Mode::User => translate!("at s1e0r, {}", address),
+        Mode::Kernel => layout::physical(address).or_else(|| translate!("at s1e1r, {}", address)),
     }
 }
 
-fn is_on_walk(kind: FaultKind) -> bool {
-    matches!(kind, FaultKind::ExternalAbortOnWalk(_) | FaultKind::ParityErrorOnWalk(_))
+/// Memory has failed. A copy of the kernel's ends early, whatever was masked. Whether the
+/// interrupted code goes on.
+fn memory_error(registers: &mut Registers, esr: Esr, far: u64) -> bool {
+    let Some(abort) = ras::Abort::of(esr.bits(), far, physical) else {
+        return false;
+    };
+    match ras::synchronous_abort(&abort) {
+        Verdict::Resume => true,
+        Verdict::FixUp => fix_up(registers, esr, far),
+        Verdict::Panic(why) => report::exception(why, registers, esr, far),
+    }
+}
+
+/// Ends the copy that met a memory error, if it is one that can end so.
+fn fix_up(registers: &mut Registers, esr: Esr, far: u64) -> bool {
+    let Syndrome::DataAbort(abort) = esr.decode() else {
+        return false;
+    };
+    let excuse = Abort {
+        write: abort.is_write(),
+        address: abort.address(far).map(|address| address as usize),
+        code: i16::from(abort.fault().code()),
+        ..Abort::new(Cause::MemoryError, LOG2_LINE)
+    };
+    let Some(fixup) = fixup::find(registers.pc, &excuse) else {
+        return false;
+    };
+    fixup.apply(&excuse, &mut View(registers));
+    true
 }
 
 /// What kind of access a data abort is about. Cache maintenance counts as a load, by the bit that
@@ -95,8 +113,15 @@ pub(super) extern "C" fn user_synchronous(registers: &mut Registers) {
         syndrome: esr.bits(),
     };
     match esr.decode() {
-        Syndrome::DataAbort(abort) => user_data_abort(abort, far, fault),
-        Syndrome::InstructionAbort(abort) => user_instruction_abort(abort, far, fault),
+        Syndrome::DataAbort(abort) if abort.cause() != AbortCause::MemoryError => {
+            user_data_abort(abort, far, fault);
+        }
+        Syndrome::InstructionAbort(abort) if abort.cause() != AbortCause::MemoryError => {
+            user_instruction_abort(abort, far, fault);
+        }
+        Syndrome::DataAbort(_) | Syndrome::InstructionAbort(_) => {
+            memory_error(registers, esr, far);
+        }
         syndrome => {
             irq::enable();
             let ((signal, code), address) = match syndrome {
@@ -122,12 +147,7 @@ fn user_data_abort(abort: DataAbort, far: u64, fault: Fault) {
             irq::enable();
             trap::user_fault(untagged(far), access(abort), fault);
         }
-        AbortCause::MemoryError => {
-            let on_walk = is_on_walk(abort.fault().kind());
-            let error = memory_error(abort.esr().bits(), abort.address(far), on_walk);
-            ras::in_user(error, fault);
-        }
-        AbortCause::Other => {
+        AbortCause::MemoryError | AbortCause::Other => {
             irq::enable();
             let (signal, code) = trap::UNALIGNED;
             trap::user_exception(signal, code, far, fault);
@@ -141,12 +161,7 @@ fn user_instruction_abort(abort: InstructionAbort, far: u64, fault: Fault) {
             irq::enable();
             trap::user_fault(untagged(far), Access::Fetch, fault);
         }
-        AbortCause::MemoryError => {
-            let on_walk = is_on_walk(abort.fault().kind());
-            let error = memory_error(abort.esr().bits(), abort.address(far), on_walk);
-            ras::in_user(error, fault);
-        }
-        AbortCause::Other => {
+        AbortCause::MemoryError | AbortCause::Other => {
             irq::enable();
             let (signal, code) = trap::UNALIGNED;
             trap::user_exception(signal, code, far, fault);
@@ -159,12 +174,10 @@ pub(super) extern "C" fn kernel_synchronous(registers: &mut Registers) {
     let esr = Esr::new(mrs!("esr_el1"));
     let far = mrs!("far_el1");
     let handled = match esr.decode() {
-        Syndrome::DataAbort(abort) => match abort.cause() {
-            AbortCause::Fault => kernel_fault(registers, abort, far),
-            AbortCause::MemoryError => kernel_memory_error(registers, abort, far),
-            AbortCause::Other => false,
-        },
-        _ => false,
+        Syndrome::DataAbort(abort) if abort.cause() == AbortCause::Fault => {
+            kernel_fault(registers, abort, far)
+        }
+        _ => memory_error(registers, esr, far),
     };
     if !handled {
         report::exception("exception in the kernel", registers, esr, far);
@@ -196,26 +209,6 @@ fn kernel_fault(registers: &mut Registers, abort: DataAbort, far: u64) -> bool {
     true
 }
 
-/// A memory error in a copy ends the copy, whatever was masked. Any other cannot be survived.
-fn kernel_memory_error(registers: &mut Registers, abort: DataAbort, far: u64) -> bool {
-    let address = abort.address(far);
-    let excuse = Abort {
-        write: abort.is_write(),
-        address: address.map(|address| address as usize),
-        code: i16::from(abort.fault().code()),
-        ..Abort::new(Cause::MemoryError, LOG2_LINE)
-    };
-    let error = memory_error(abort.esr().bits(), address, is_on_walk(abort.fault().kind()));
-    let fixup = fixup::find(registers.pc, &excuse).filter(|_| ras::recovers());
-    let Some(fixup) = fixup else {
-        ras::in_kernel(error, false);
-        return false;
-    };
-    fixup.apply(&excuse, &mut View(registers));
-    ras::in_kernel(error, true);
-    true
-}
-
 /// An interrupt from user mode.
 pub(super) extern "C" fn user_interrupt(registers: &mut Registers) {
     interrupt::handle();
@@ -230,23 +223,21 @@ pub(super) extern "C" fn kernel_interrupt(_registers: &mut Registers) {
 
 /// An asynchronous error that arrived in user mode.
 pub(super) extern "C" fn user_error(registers: &mut Registers) {
-    asynchronous(registers);
+    asynchronous(registers, Mode::User);
     leave(registers);
 }
 
 /// An asynchronous error that arrived in the kernel.
 pub(super) extern "C" fn kernel_error(registers: &mut Registers) {
-    asynchronous(registers);
+    asynchronous(registers, Mode::Kernel);
 }
 
-fn asynchronous(registers: &mut Registers) {
+fn asynchronous(registers: &mut Registers, mode: Mode) {
     let esr = Esr::new(mrs!("esr_el1"));
-    let survived = match esr.decode() {
-        Syndrome::SError(error) => ras::asynchronous(error),
-        _ => false,
-    };
-    if !survived {
-        report::exception("asynchronous error", registers, esr, mrs!("far_el1"));
+    match ras::serror(mode, esr.bits()) {
+        Verdict::Resume => {}
+        Verdict::FixUp => report::exception("asynchronous error", registers, esr, 0),
+        Verdict::Panic(why) => report::exception(why, registers, esr, mrs!("far_el1")),
     }
 }
 

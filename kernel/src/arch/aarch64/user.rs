@@ -28,7 +28,11 @@ pub(super) fn stopped(incomplete: &Incomplete) -> Stopped {
 
 /// The end of an access that went as far as it was allowed to.
 pub(super) fn outcome(done: usize, length: usize) -> Result<(), Stopped> {
-    if done == length { Ok(()) } else { Err(Stopped::fault(done)) }
+    if done == length {
+        Ok(())
+    } else {
+        Err(Stopped::fault(done))
+    }
 }
 
 /// Copies from user memory.

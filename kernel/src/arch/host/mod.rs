@@ -3,6 +3,7 @@
 
 pub mod console;
 pub mod cpu;
+mod firmware;
 pub mod fp;
 pub mod frame;
 pub mod irq;
@@ -10,6 +11,8 @@ pub mod space;
 pub mod thread;
 pub mod time;
 pub mod user;
+
+pub use self::firmware::Firmware;
 
 /// The simulated machine: RAM that can be poisoned, and a store in memory for each file.
 pub type Machine = mm::sim::SimMachine;

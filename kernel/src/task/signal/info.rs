@@ -26,6 +26,8 @@ pub mod code {
     pub const OBJECT: i32 = 3;
     /// `BUS_ADRALN`.
     pub const ALIGNMENT: i32 = 1;
+    /// `BUS_OBJERR`.
+    pub const OBJECT_ERROR: i32 = 3;
     /// `SEGV_MAPERR`.
     pub const NOT_MAPPED: i32 = 1;
     /// `CLD_EXITED`.
