@@ -171,7 +171,10 @@ impl<M: Machine> Memory<M> {
                 pages
             }
         };
-        inner.vmas.reserve(self.permit())?;
+        if let Err(error) = inner.vmas.reserve(self.permit()) {
+            inner.vmas.merge(place);
+            return Err(error);
+        }
         if let Placement::Fixed(_) = placement {
             self.unmap_areas(space.id(), inner, place);
         }
@@ -186,7 +189,11 @@ impl<M: Machine> Memory<M> {
             "lock_apart was not called"
         );
         inner.vmas.split(|| self.permit(), pages.start())?;
-        inner.vmas.split(|| self.permit(), pages.end())
+        let split = inner.vmas.split(|| self.permit(), pages.end());
+        if split.is_err() {
+            inner.vmas.merge(pages);
+        }
+        split
     }
 
     /// Unmaps a range; holes in it are no error.

@@ -52,8 +52,7 @@
 //!
 //! # What is not here
 //!
-//! Huge pages of files, hugetlb, swap, `mremap`, `mlock`,
-//! merging of areas, per-CPU lists of free frames.
+//! Huge pages of files, hugetlb, swap, `mremap`, `mlock`, per-CPU lists of free frames.
 
 #![cfg_attr(not(any(test, feature = "sim")), no_std)]
 #![forbid(unsafe_code)]

@@ -90,6 +90,32 @@ impl Vma {
         }
     }
 
+    /// Whether `next`, which starts where this one ends, might as well be part of it.
+    fn continues_in(&self, next: &Self) -> bool {
+        // Without a rest pattern: what is added to an area must be thought of here.
+        let Self {
+            pages,
+            protection,
+            sharing,
+            backing,
+            on_fork,
+            mergeable,
+        } = self;
+        let backing = match (backing, &next.backing) {
+            (Backing::Anonymous, Backing::Anonymous) => true,
+            (Backing::File(file, first), Backing::File(other, from)) => {
+                Arc::ptr_eq(file, other) && u64::from(*first) + pages.pages() == u64::from(*from)
+            }
+            _ => false,
+        };
+        backing
+            && pages.end() == next.pages.start()
+            && *protection == next.protection
+            && *sharing == next.sharing
+            && *on_fork == next.on_fork
+            && *mergeable == next.mergeable
+    }
+
     /// A second area with the part `pages` of this one.
     pub(crate) fn part(&self, pages: PageRange) -> Self {
         Self {
@@ -220,13 +246,14 @@ impl Vmas {
         debug_assert!(self.is_unused(vma.pages));
         let pages = vma.pages;
         self.by_start.insert_reserved(pages.start(), vma);
+        self.merge(pages);
         if pages.start() >= self.placement_start() {
             self.next = pages.end();
         }
     }
 
     /// Splits the area that spans `page`, so that one starts there. This alone changes nothing
-    /// that anyone can see.
+    /// that anyone can see, and [`merge`](Self::merge) undoes it.
     ///
     /// # Errors
     ///
@@ -272,18 +299,62 @@ impl Vmas {
         }
     }
 
-    /// Applies `change` to the areas within `pages`, of which no area crosses the ends.
+    /// Applies `change` to the areas within `pages`, of which no area crosses the ends, and
+    /// merges those that became alike.
     pub(crate) fn change(&mut self, pages: PageRange, mut change: impl FnMut(&mut Vma)) {
         let mut page = pages.start();
-        while let Some((start, _)) = self.by_start.ceiling(page) {
-            if start >= pages.end() {
-                return;
-            }
-            if let Some(vma) = self.by_start.get_mut(start) {
-                change(vma);
-                page = vma.pages.end();
+        while let Some((start, _)) = self.by_start.ceiling(page)
+            && start < pages.end()
+            && let Some(vma) = self.by_start.get_mut(start)
+        {
+            change(vma);
+            page = vma.pages.end();
+        }
+        self.merge(pages);
+    }
+
+    /// Merges areas that are alike within `pages` and across its ends.
+    pub(crate) fn merge(&mut self, pages: PageRange) {
+        let mut page = pages.start();
+        while page <= pages.end() {
+            self.merge_at(page);
+            match self.find_from(page) {
+                Some(vma) => page = vma.pages.end(),
+                None => return,
             }
         }
+    }
+
+    /// Merges the areas that end and start at `page`, if they are alike.
+    fn merge_at(&mut self, page: VirtualPage) {
+        let Some((start, pages)) = self.mergeable_at(page) else {
+            return;
+        };
+        let upper = self.by_start.remove(page);
+        if let Some(Backing::File(file, _)) = upper.map(|upper| upper.backing) {
+            // The lower half is a user still, so this is never the last.
+            file.remove_user();
+        }
+        if let Some(lower) = self.by_start.get_mut(start) {
+            lower.pages = pages;
+        }
+    }
+
+    /// Where the area starts that ends at `page` and might go on, and what it would span.
+    fn mergeable_at(&self, page: VirtualPage) -> Option<(VirtualPage, PageRange)> {
+        let upper = self.by_start.get(page)?;
+        let lower = self.find(VirtualPage(page.0.checked_sub(1)?))?;
+        lower
+            .continues_in(upper)
+            .then(|| (lower.pages.start(), lower.pages.hull(upper.pages)))
+    }
+
+    /// The first place where two areas meet that are alike.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn unmerged(&self) -> Option<VirtualPage> {
+        self.iter()
+            .map(|vma| vma.pages.start())
+            .find(|start| self.mergeable_at(*start).is_some())
     }
 
     pub(crate) fn len(&self) -> usize {
