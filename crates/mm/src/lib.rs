@@ -52,7 +52,7 @@
 //!
 //! # What is not here
 //!
-//! Huge pages of files, hugetlb, swap, `mremap`, `mlock`, per-CPU lists of free frames.
+//! Huge pages of files, hugetlb, swap, `mlock`, per-CPU lists of free frames.
 
 #![cfg_attr(not(any(test, feature = "sim")), no_std)]
 #![forbid(unsafe_code)]
@@ -84,6 +84,7 @@ mod memory;
 mod migrate;
 mod pin;
 mod reclaim;
+mod remap;
 mod rmap;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
@@ -110,4 +111,5 @@ pub use ksm::KsmStatistics;
 pub use machine::{Allocation, Machine, Poisoned, StoreError};
 pub use memory::{AddressSpace, Memory, SpaceId};
 pub use pin::PinnedFrame;
+pub use remap::Destination;
 pub use vma::{OnFork, Sharing};

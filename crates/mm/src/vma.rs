@@ -100,6 +100,7 @@ impl Vma {
             backing,
             on_fork,
             mergeable,
+            huge,
         } = self;
         let backing = match (backing, &next.backing) {
             (Backing::Anonymous, Backing::Anonymous) => true,
@@ -114,6 +115,16 @@ impl Vma {
             && *sharing == next.sharing
             && *on_fork == next.on_fork
             && *mergeable == next.mergeable
+            && *huge == next.huge
+    }
+
+    /// A second area at `to`, with what this one has from `start` on.
+    pub(crate) fn moved(&self, start: VirtualPage, to: PageRange) -> Self {
+        Self {
+            pages: to,
+            backing: self.backing.share_from(start.0 - self.pages.start().0),
+            ..*self
+        }
     }
 
     /// A second area with the part `pages` of this one.
@@ -226,6 +237,30 @@ impl Vmas {
                 _ => return Some(room),
             }
         }
+    }
+
+    /// Lets an area whose end is that of `range` grow until that has `count` pages. Returns
+    /// whether it could.
+    pub(crate) fn grow(&mut self, range: Option<PageRange>, count: u64) -> bool {
+        let Some((range, vma)) = range.and_then(|range| Some((range, self.find(range.start())?)))
+        else {
+            return false;
+        };
+        let start = vma.pages.start();
+        let at_end = vma.pages.end() == range.end();
+        let end = range.start().0.checked_add(count).map(VirtualPage);
+        let more = end.and_then(|end| PageRange::new(range.end(), end));
+        let Some(more) = more.filter(|more| more.end() <= self.end) else {
+            return false;
+        };
+        if !at_end || !self.is_unused(more) {
+            return false;
+        }
+        if let Some(vma) = self.by_start.get_mut(start) {
+            vma.pages = vma.pages.hull(more);
+        }
+        self.merge(more);
+        true
     }
 
     /// Adds an area where there is none. On `ENOMEM` nothing changed, and the area is gone: the

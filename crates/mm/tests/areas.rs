@@ -95,3 +95,232 @@ fn a_split_that_was_in_vain_is_undone() {
     assert_eq!((remap, memory.areas(&space)), (Err(Errno::ENOMEM), 1));
     memory.check().unwrap();
 }
+
+mod remap {
+    use mm::{Access, Context, Destination, Entry, Outcome, Pfn};
+
+    use super::*;
+
+    fn setup(pages: u64) -> (Memory<SimMachine>, AddressSpace) {
+        let memory = memory(64);
+        let space = memory.create().unwrap();
+        map(&memory, &space, 0, pages, Source::Anonymous).unwrap();
+        (memory, space)
+    }
+
+    fn store(memory: &Memory<SimMachine>, space: &AddressSpace, number: u64) -> Pfn {
+        assert_eq!(
+            memory.fault(space, page(number), Access::Store),
+            Outcome::Resolved
+        );
+        frame(memory, space, number).unwrap()
+    }
+
+    fn frame(memory: &Memory<SimMachine>, space: &AddressSpace, number: u64) -> Option<Pfn> {
+        match memory.entry(space, page(number)) {
+            Entry::Page(pfn, _) => Some(pfn),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn a_mapping_grows_where_it_is_or_moves_with_its_pages() {
+        let (memory, space) = setup(2);
+        let frames = [0, 1].map(|number| store(&memory, &space, number));
+        let grow = |pages, destination| {
+            memory.mremap(&space, AT, 2 * PAGE, pages * PAGE, destination, false)
+        };
+        map(&memory, &space, 4, 1, Source::Anonymous).unwrap();
+        assert_eq!(grow(5, Destination::Stay), Err(Errno::ENOMEM));
+        assert_eq!(grow(4, Destination::Stay), Ok(AT));
+        assert_eq!(memory.areas(&space), 1, "it reaches its neighbour");
+        assert_eq!(grow(1, Destination::Stay), Ok(AT));
+        assert_eq!(memory.areas(&space), 2);
+        assert_eq!(frame(&memory, &space, 1), None);
+        assert_eq!(memory.free_frames() + 1 + 4, 64, "one page and its tables");
+
+        let at = memory
+            .mremap(&space, AT, PAGE, 2 * PAGE, Destination::Anywhere, false)
+            .unwrap();
+        assert_eq!(at, AT, "there was room where it is");
+        let target = Destination::Fixed(page(40));
+        assert_eq!(
+            memory.mremap(&space, AT, 3 * PAGE, 2 * PAGE, target, false),
+            Ok(page(40))
+        );
+        assert_eq!(frame(&memory, &space, 0), None);
+        assert_eq!(frame(&memory, &space, 40), Some(frames[0]));
+        memory.check().unwrap();
+
+        // The mapper moved too: an error finds the page where it is now.
+        let _ = memory
+            .memory_failure(frames[0], Context::default())
+            .unwrap();
+        assert_eq!(memory.entry(&space, page(40)), Entry::HwPoison(frames[0]));
+        let back = memory.mremap(
+            &space,
+            page(40),
+            PAGE,
+            PAGE,
+            Destination::Fixed(page(50)),
+            false,
+        );
+        assert_eq!(back, Ok(page(50)));
+        assert_eq!(memory.entry(&space, page(50)), Entry::HwPoison(frames[0]));
+        memory.check().unwrap();
+    }
+
+    #[test]
+    fn pages_that_processes_share_move_in_one_of_them() {
+        let (memory, space) = setup(2);
+        let pfn = store(&memory, &space, 1);
+        let child = memory.fork(&space).unwrap();
+        let mut at = 0;
+        for target in [30, 20, 60] {
+            let to = Destination::Fixed(page(target));
+            let moved = memory.mremap(&space, page(at), 2 * PAGE, 2 * PAGE, to, false);
+            assert_eq!(moved, Ok(page(target)));
+            assert_eq!(frame(&memory, &space, target + 1), Some(pfn));
+            memory.check().unwrap();
+            at = target;
+        }
+        assert_eq!(frame(&memory, &child, 1), Some(pfn));
+        assert_eq!(memory.soft_offline(pfn), Ok(()));
+        assert_eq!(frame(&memory, &child, 1), frame(&memory, &space, 61));
+    }
+
+    #[test]
+    fn the_old_range_may_stay_without_its_pages() {
+        let (memory, space) = setup(4);
+        let pfn = store(&memory, &space, 1);
+        let moved = memory.mremap(
+            &space,
+            page(1),
+            2 * PAGE,
+            2 * PAGE,
+            Destination::Anywhere,
+            true,
+        );
+        let at = moved.unwrap();
+        assert!(matches!(memory.entry(&space, at), Entry::Page(of, _) if of == pfn));
+        assert_eq!(frame(&memory, &space, 1), None);
+        assert_eq!(
+            memory.areas(&space),
+            2,
+            "the old one was put together again"
+        );
+        assert_ne!(store(&memory, &space, 1), pfn);
+        memory.check().unwrap();
+    }
+
+    #[test]
+    fn shared_memory_can_be_mapped_twice() {
+        let memory = memory(64);
+        let space = memory.create().unwrap();
+        let file = memory.create_file(FileKind::Memory, 4 * PAGE).unwrap();
+        let source = Source::File(&file, 0);
+        memory
+            .mmap(
+                &space,
+                Placement::Fixed(AT),
+                4 * PAGE,
+                RW,
+                Sharing::Shared,
+                source,
+            )
+            .unwrap();
+        let again = |to| memory.mremap(&space, page(1), 0, 2 * PAGE, Destination::Fixed(to), false);
+        assert_eq!(again(page(0)), Err(Errno::EINVAL), "it would go itself");
+        assert_eq!(again(page(10)), Ok(page(10)));
+        assert_eq!(store(&memory, &space, 1), store(&memory, &space, 10));
+        memory.check().unwrap();
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        let (memory, space) = setup(4);
+        let stay = Destination::Stay;
+        let anywhere = Destination::Anywhere;
+        for (old, old_pages, new_pages, destination, keep, error) in [
+            (VirtualAddress(AT.0 + 1), 1, 1, stay, false, Errno::EINVAL),
+            (AT, 1, 0, stay, false, Errno::EINVAL),
+            (AT, 1, 1, stay, true, Errno::EINVAL),
+            (AT, 1, 2, anywhere, true, Errno::EINVAL),
+            (AT, 0, 2, anywhere, false, Errno::EINVAL),
+            (page(9), 1, 1, stay, false, Errno::EFAULT),
+            (AT, 5, 1, stay, false, Errno::EFAULT),
+            (AT, u64::MAX >> 12, 1, stay, false, Errno::EFAULT),
+            (AT, 4, u64::MAX >> 12, anywhere, false, Errno::ENOMEM),
+            (AT, 2, 3, stay, false, Errno::ENOMEM),
+            (AT, 2, 2, Destination::Fixed(page(1)), false, Errno::EINVAL),
+            (
+                AT,
+                2,
+                2,
+                Destination::Fixed(VirtualAddress(8)),
+                false,
+                Errno::EINVAL,
+            ),
+            (
+                AT,
+                2,
+                2,
+                Destination::Fixed(VirtualAddress(1 << 48)),
+                false,
+                Errno::EINVAL,
+            ),
+        ] {
+            let length = |pages: u64| pages * PAGE;
+            let got = memory.mremap(
+                &space,
+                old,
+                length(old_pages),
+                length(new_pages),
+                destination,
+                keep,
+            );
+            assert_eq!(
+                got,
+                Err(error),
+                "{old:?} {old_pages} {new_pages} {destination:?}"
+            );
+            assert_eq!(memory.areas(&space), 1);
+        }
+        let file = memory.create_file(FileKind::Memory, PAGE).unwrap();
+        let last = (u64::from(u32::MAX) - 2) * PAGE;
+        map(&memory, &space, 20, 2, Source::File(&file, last)).unwrap();
+        assert_eq!(
+            memory.mremap(&space, page(20), 2 * PAGE, 3 * PAGE, stay, false),
+            Err(Errno::EINVAL)
+        );
+    }
+
+    #[test]
+    fn every_allocation_of_a_move_may_be_refused() {
+        let (memory, space) = setup(4);
+        let frames = [0, 1, 2, 3].map(|number| store(&memory, &space, number));
+        map(&memory, &space, 1000, 4, Source::Anonymous).unwrap();
+        let other = store(&memory, &space, 1001);
+        let mut refusals = 0;
+        loop {
+            memory.machine().refuse_allocation(refusals);
+            let to = Destination::Fixed(page(1001));
+            let moved = memory.mremap(&space, page(1), 2 * PAGE, 2 * PAGE, to, false);
+            memory.machine().relent();
+            memory.check().unwrap();
+            if moved.is_ok() {
+                break;
+            }
+            assert_eq!(moved, Err(Errno::ENOMEM));
+            assert_eq!(memory.areas(&space), 2);
+            assert_eq!(frame(&memory, &space, 1001), Some(other));
+            for (number, pfn) in frames.iter().enumerate() {
+                assert_eq!(frame(&memory, &space, number as u64), Some(*pfn));
+            }
+            refusals += 1;
+        }
+        assert!(refusals >= 5, "only {refusals}");
+        assert_eq!(frame(&memory, &space, 1001), Some(frames[1]));
+        assert_eq!(frame(&memory, &space, 1002), Some(frames[2]));
+    }
+}

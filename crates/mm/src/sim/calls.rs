@@ -6,8 +6,8 @@ use super::World;
 use super::model::{PageModel, Process, Shows};
 use super::world::{Checked, FILE_PAGES, PROCESSES, WINDOW, WINDOW_PAGES};
 use crate::{
-    Access, Advice, Entry, Errno, FrameState, OnFork, PAGE_SIZE, Placement, Protection, Sharing,
-    Source, VirtualPage,
+    Access, Advice, Entry, Errno, FrameState, HugeAdvice, OnFork, PAGE_SIZE, Placement, Protection,
+    Sharing, Source, VirtualPage,
 };
 
 impl World {
@@ -82,6 +82,7 @@ impl World {
             Ok(())
         };
         if self.call(got.map(|_| ()), expected, "mmap")? {
+            let merges_all = self.processes[process].merges_all;
             for (count, page) in range.enumerate() {
                 let shows = match number < self.files.len() {
                     true => Shows::File(number, first + count as u32),
@@ -96,6 +97,8 @@ impl World {
                     told: false,
                     freed: false,
                     pin: None,
+                    huge: HugeAdvice::None,
+                    mergeable: merges_all && sharing == Sharing::Private,
                     on_fork: OnFork::Inherit,
                 };
                 self.processes[process].pages.insert(page, model);
@@ -186,7 +189,9 @@ impl World {
         if self.call(got, expected, "madvise")? {
             self.change(process, page, pages, |model| match advice {
                 Advice::Fork(on_fork) => model.on_fork = on_fork,
-                Advice::Mergeable | Advice::Unmergeable | Advice::Huge(_) => {}
+                Advice::Mergeable => model.mergeable = model.sharing == Sharing::Private,
+                Advice::Unmergeable => model.mergeable = false,
+                Advice::Huge(huge) => model.huge = huge,
                 Advice::Free if model.told => model.forget(),
                 Advice::Free => model.freed = model.own.is_some(),
                 _ => model.forget(),
@@ -274,10 +279,12 @@ impl World {
                     .iter()
                     .filter_map(inherit)
                     .collect();
-                let early_kill = self.processes[process].early_kill;
+                let parent = &self.processes[process];
+                let (early_kill, merges_all) = (parent.early_kill, parent.merges_all);
                 self.processes.push(Process {
                     space,
                     early_kill,
+                    merges_all,
                     pages,
                 });
                 Ok(())

@@ -25,6 +25,7 @@ mod race;
 mod racer;
 mod ram;
 mod random;
+mod remap;
 mod run;
 pub(crate) mod schedule;
 mod script;

@@ -175,6 +175,15 @@ impl World {
         Ok(())
     }
 
+    /// The page that somebody pinned has moved to another address.
+    pub(super) fn move_pins(&mut self, ticket: Option<u32>, page: VirtualPage) {
+        let moved = |pin: &&mut Pin| pin.ticket.is_some() && pin.ticket == ticket;
+        self.pins
+            .iter_mut()
+            .filter(moved)
+            .for_each(|pin| pin.page = page);
+    }
+
     /// Whether a fork may fail to copy a page that is pinned.
     pub(super) fn may_lose_pinned(&self, process: usize) -> bool {
         let mut pages = self.processes[process].pages.values();

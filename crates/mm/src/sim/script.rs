@@ -27,6 +27,8 @@ kinds! {
     Map 8,
     /// `munmap`.
     Unmap 2,
+    /// `mremap`.
+    Remap 4,
     /// `mprotect`.
     Protect 4,
     /// `madvise(MADV_DONTNEED)`.

@@ -144,6 +144,7 @@ impl World {
         let processes = std::vec![Process {
             space,
             early_kill: false,
+            merges_all: true,
             pages: Default::default()
         }];
         Self {
@@ -191,6 +192,7 @@ impl World {
             Kind::Store => self.store(process, page, c, d)?,
             Kind::Map => self.map(process, page, c, d)?,
             Kind::Unmap => self.unmap(process, page, c)?,
+            Kind::Remap => self.remap(process, page, c, d)?,
             Kind::Protect => self.protect(process, page, c, d)?,
             Kind::DontNeed => self.advise(process, page, c, Advice::DontNeed)?,
             Kind::Free => self.advise(process, page, c, Advice::Free)?,
