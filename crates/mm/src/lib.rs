@@ -52,7 +52,7 @@
 //!
 //! # What is not here
 //!
-//! Huge pages of files, hugetlb, swap, `mlock`, per-CPU lists of free frames.
+//! Huge pages of files, hugetlb, swap, per-CPU lists of free frames.
 
 #![cfg_attr(not(any(test, feature = "sim")), no_std)]
 #![forbid(unsafe_code)]
@@ -82,6 +82,7 @@ mod machine;
 mod map;
 mod memory;
 mod migrate;
+mod mlock;
 mod pin;
 mod reclaim;
 mod remap;
@@ -110,6 +111,7 @@ pub use khugepaged::KhugepagedStatistics;
 pub use ksm::KsmStatistics;
 pub use machine::{Allocation, Machine, Poisoned, StoreError};
 pub use memory::{AddressSpace, Memory, SpaceId};
+pub use mlock::Locking;
 pub use pin::PinnedFrame;
 pub use remap::Destination;
 pub use vma::{OnFork, Sharing};

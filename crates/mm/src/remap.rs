@@ -12,7 +12,7 @@ use crate::table::Stale;
 use crate::unmap::Gather;
 use crate::vma::Vma;
 use crate::{
-    AddressSpace, Entry, Errno, Machine, Memory, PAGE_SIZE, PageRange, Sharing, SpaceId,
+    AddressSpace, Entry, Errno, Locking, Machine, Memory, PAGE_SIZE, PageRange, Sharing, SpaceId,
     VirtualAddress, VirtualPage,
 };
 
@@ -48,7 +48,15 @@ impl<M: Machine> Memory<M> {
         destination: Destination,
         keep: bool,
     ) -> Result<VirtualAddress, Errno> {
-        self.with_reclaim(|| self.try_mremap(space, old, old_length, new_length, destination, keep))
+        let start = self.with_reclaim(|| {
+            self.try_mremap(space, old, old_length, new_length, destination, keep)
+        })?;
+        let end = |length: u64| VirtualPage(start.page().0 + length.div_ceil(PAGE_SIZE as u64));
+        if let Some(added) = PageRange::new(end(old_length), end(new_length)) {
+            // Whatever cannot be brought in, a fault will say of.
+            let _ = self.populate_locked(space, added);
+        }
+        Ok(start)
     }
 
     fn try_mremap(
@@ -177,7 +185,11 @@ impl<M: Machine> Memory<M> {
             if let Some(stale) = self.move_entries(space, inner, old, to) {
                 stale.flush(&self.machine);
             }
-            if !remap.keep {
+            if remap.keep {
+                inner
+                    .vmas
+                    .change(old, |vma| vma.locking = Locking::Unlocked);
+            } else {
                 self.unmap_areas(space, inner, old);
             }
         }

@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 
 use crate::machine::Permit;
 use crate::map::OrderedMap;
-use crate::{Access, Errno, File, HugeAdvice, PageRange, Protection, VirtualPage};
+use crate::{Access, Errno, File, HugeAdvice, Locking, PageRange, Protection, VirtualPage};
 
 /// Whose stores are seen by whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,12 +67,18 @@ pub(crate) struct Vma {
     /// Its pages may share frames with pages of equal contents (`MADV_MERGEABLE`).
     pub(crate) mergeable: bool,
     pub(crate) huge: HugeAdvice,
+    pub(crate) locking: Locking,
 }
 
 impl Vma {
     /// Whether it allows `access`.
     pub(crate) fn allows(&self, access: Access) -> bool {
         self.protection.allows(access)
+    }
+
+    /// Whether its pages need not stay in memory.
+    pub(crate) fn may_leave(&self) -> bool {
+        self.locking == Locking::Unlocked
     }
 
     /// Whether it is private memory that starts as zeros.
@@ -101,6 +107,7 @@ impl Vma {
             on_fork,
             mergeable,
             huge,
+            locking,
         } = self;
         let backing = match (backing, &next.backing) {
             (Backing::Anonymous, Backing::Anonymous) => true,
@@ -116,6 +123,7 @@ impl Vma {
             && *on_fork == next.on_fork
             && *mergeable == next.mergeable
             && *huge == next.huge
+            && *locking == next.locking
     }
 
     /// A second area at `to`, with what this one has from `start` on.

@@ -6,8 +6,8 @@ use super::World;
 use super::model::{PageModel, Process, Shows};
 use super::world::{Checked, FILE_PAGES, PROCESSES, WINDOW, WINDOW_PAGES};
 use crate::{
-    Access, Advice, Entry, Errno, FrameState, HugeAdvice, OnFork, PAGE_SIZE, Placement, Protection,
-    Sharing, Source, VirtualPage,
+    Access, Advice, Entry, Errno, FrameState, HugeAdvice, Locking, OnFork, PAGE_SIZE, Placement,
+    Protection, Sharing, Source, VirtualPage,
 };
 
 impl World {
@@ -83,6 +83,7 @@ impl World {
         };
         if self.call(got.map(|_| ()), expected, "mmap")? {
             let merges_all = self.processes[process].merges_all;
+            let lock_later = self.processes[process].lock_later;
             for (count, page) in range.enumerate() {
                 let shows = match number < self.files.len() {
                     true => Shows::File(number, first + count as u32),
@@ -98,10 +99,12 @@ impl World {
                     freed: false,
                     pin: None,
                     huge: HugeAdvice::None,
+                    locking: lock_later,
                     mergeable: merges_all && sharing == Sharing::Private,
                     on_fork: OnFork::Inherit,
                 };
                 self.processes[process].pages.insert(page, model);
+                self.note_copy(process, page);
             }
         }
         Ok(())
@@ -182,6 +185,14 @@ impl World {
             {
                 expected = Err(Errno::EINVAL);
             }
+        }
+        let range = page..VirtualPage(page.0 + pages);
+        let mut models = self.processes[process].pages.range(range);
+        if expected.is_ok()
+            && [Advice::DontNeed, Advice::Free].contains(&advice)
+            && models.any(|(_, model)| model.locking != Locking::Unlocked)
+        {
+            expected = Err(Errno::EINVAL);
         }
         let space = &self.processes[process].space;
         let length = pages * PAGE_SIZE as u64;
@@ -268,7 +279,7 @@ impl World {
         match self.memory.fork(&self.processes[process].space) {
             Ok(space) => {
                 let inherit = |(page, model): (&VirtualPage, &PageModel)| {
-                    let mut model = model.unpinned();
+                    let mut model = model.inherited();
                     if model.on_fork == OnFork::Wipe {
                         model.forget();
                     }
@@ -285,6 +296,7 @@ impl World {
                     space,
                     early_kill,
                     merges_all,
+                    lock_later: Locking::Unlocked,
                     pages,
                 });
                 Ok(())

@@ -19,6 +19,7 @@ mod files;
 mod huge;
 mod ksm;
 mod machine;
+mod mlock;
 mod model;
 mod pins;
 mod race;

@@ -5,7 +5,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::vec::Vec;
 
-use crate::{AddressSpace, File, HugeAdvice, OnFork, PAGE_SIZE, Protection, Sharing, VirtualPage};
+use crate::{
+    AddressSpace, File, HugeAdvice, Locking, OnFork, PAGE_SIZE, Protection, Sharing, VirtualPage,
+};
 
 /// Shared until one side writes, as the memory itself is after a fork.
 pub(super) type Bytes = Rc<[u8; PAGE_SIZE]>;
@@ -63,6 +65,7 @@ pub(super) struct PageModel {
     pub(super) huge: HugeAdvice,
     /// It may share its frame with pages of equal contents.
     pub(super) mergeable: bool,
+    pub(super) locking: Locking,
     /// Somebody pinned the page: which number they got.
     pub(super) pin: Option<u32>,
     pub(super) on_fork: OnFork,
@@ -74,6 +77,8 @@ pub(super) struct Process {
     pub(super) early_kill: bool,
     /// What it maps is mergeable from the start.
     pub(super) merges_all: bool,
+    /// How what it maps is locked.
+    pub(super) lock_later: Locking,
     pub(super) pages: BTreeMap<VirtualPage, PageModel>,
 }
 

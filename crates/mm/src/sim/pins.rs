@@ -6,7 +6,8 @@ use super::World;
 use super::model::PageModel;
 use super::world::Checked;
 use crate::{
-    Access, Entry, Errno, FrameState, PAGE_SIZE, Pfn, PinnedFrame, Sharing, SpaceId, VirtualPage,
+    Access, Entry, Errno, FrameState, Locking, PAGE_SIZE, Pfn, PinnedFrame, Sharing, SpaceId,
+    VirtualPage,
 };
 
 const PINS: usize = 6;
@@ -199,10 +200,11 @@ impl World {
 }
 
 impl PageModel {
-    /// The same page in a child: nobody has pinned it.
-    pub(super) fn unpinned(&self) -> Self {
+    /// The same page in a child: nobody has pinned it, and it is not locked.
+    pub(super) fn inherited(&self) -> Self {
         Self {
             pin: None,
+            locking: Locking::Unlocked,
             ..self.clone()
         }
     }

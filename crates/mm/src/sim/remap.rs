@@ -6,7 +6,7 @@ use std::vec::Vec;
 use super::World;
 use super::model::{PageModel, Shows};
 use super::world::{Checked, FILE_PAGES, WINDOW, WINDOW_PAGES};
-use crate::{Destination, Errno, PAGE_SIZE, Sharing, VirtualAddress, VirtualPage};
+use crate::{Destination, Errno, Locking, PAGE_SIZE, Sharing, VirtualAddress, VirtualPage};
 
 impl World {
     pub(super) fn remap(&mut self, process: usize, page: VirtualPage, c: u32, d: u32) -> Checked {
@@ -94,7 +94,8 @@ impl World {
         if keep {
             for (count, model) in moved.iter().enumerate() {
                 let page = VirtualPage(page.0 + count as u64);
-                let left = model.emptied();
+                let mut left = model.emptied();
+                left.locking = Locking::Unlocked;
                 self.processes[process].pages.insert(page, left);
             }
         }
@@ -110,6 +111,7 @@ impl World {
             let page = VirtualPage(at.page().0 + count as u64);
             self.move_pins(model.pin, page);
             self.processes[process].pages.insert(page, model);
+            self.note_copy(process, page);
         }
         Ok(Some(at))
     }
@@ -194,5 +196,6 @@ impl PageModel {
             && self.on_fork == next.on_fork
             && self.mergeable == next.mergeable
             && self.huge == next.huge
+            && self.locking == next.locking
     }
 }

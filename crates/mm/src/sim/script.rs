@@ -29,6 +29,8 @@ kinds! {
     Unmap 2,
     /// `mremap`.
     Remap 4,
+    /// `mlock`, `munlock`, `mlockall`, `munlockall`.
+    Lock 3,
     /// `mprotect`.
     Protect 4,
     /// `madvise(MADV_DONTNEED)`.

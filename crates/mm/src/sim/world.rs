@@ -10,7 +10,7 @@ use super::model::{FileModel, Process};
 use super::pins::Pin;
 use super::{CPUS, Kind, SimMachine, Step, try_access};
 use crate::{
-    Access, Advice, FileKind, FrameState, HugePolicy, Memory, OnFork, Outcome, PAGE_SHIFT,
+    Access, Advice, FileKind, FrameState, HugePolicy, Locking, Memory, OnFork, Outcome, PAGE_SHIFT,
     PAGE_SIZE, Pfn, Sharing, VirtualPage,
 };
 
@@ -145,6 +145,7 @@ impl World {
             space,
             early_kill: false,
             merges_all: true,
+            lock_later: Locking::Unlocked,
             pages: Default::default()
         }];
         Self {
@@ -193,6 +194,7 @@ impl World {
             Kind::Map => self.map(process, page, c, d)?,
             Kind::Unmap => self.unmap(process, page, c)?,
             Kind::Remap => self.remap(process, page, c, d)?,
+            Kind::Lock => self.lock(process, page, c, d)?,
             Kind::Protect => self.protect(process, page, c, d)?,
             Kind::DontNeed => self.advise(process, page, c, Advice::DontNeed)?,
             Kind::Free => self.advise(process, page, c, Advice::Free)?,
