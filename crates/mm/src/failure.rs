@@ -1,6 +1,6 @@
 //! What to do when memory fails: [`Memory::memory_failure`].
 
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 
 use crate::lock::{Mutex, MutexGuard};
 
@@ -145,6 +145,8 @@ pub(crate) struct Failures {
     /// A real error happened: frames may not be given back any more.
     real: AtomicBool,
     counts: [AtomicU64; 4],
+    /// So many corrected errors are too many for a frame.
+    pub(crate) corrected_threshold: AtomicU16,
 }
 
 impl Failures {
@@ -154,6 +156,7 @@ impl Failures {
             early_kill: AtomicBool::new(false),
             real: AtomicBool::new(false),
             counts: [const { AtomicU64::new(0) }; 4],
+            corrected_threshold: AtomicU16::new(crate::corrected::DEFAULT_THRESHOLD),
         }
     }
 }

@@ -67,6 +67,7 @@ mod calls;
 #[cfg(any(test, feature = "sim"))]
 mod check;
 mod compact;
+mod corrected;
 mod entry;
 mod errno;
 mod failure;
@@ -100,6 +101,7 @@ pub use buddy::MAX_ORDER;
 pub use calls::{Advice, Placement, Source};
 #[cfg(any(test, feature = "sim"))]
 pub use check::Violation;
+pub use corrected::Corrected;
 pub use entry::{Access, Entry, Protection};
 pub use errno::Errno;
 pub use failure::{Action, Consumer, Context, PageType, Report, Statistics, Victim};

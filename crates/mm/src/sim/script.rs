@@ -79,6 +79,8 @@ kinds! {
     PoisonFrame 2,
     /// A patrol scrubber finds a poisoned line.
     Scrub 1,
+    /// A corrected error.
+    CorrectedError 3,
     /// Soft offline.
     SoftOffline 2,
     /// A store of one of a few patterns to a whole page.
