@@ -1,6 +1,6 @@
 //! What to do when memory fails: [`Memory::memory_failure`].
 
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 
 use crate::lock::{Mutex, MutexGuard};
 
@@ -50,10 +50,24 @@ pub enum PageType {
     /// A page of a file that can be read again, a merged page of which there is a copy, or
     /// private memory that was given up.
     CleanLru,
+    /// As `DirtyLru`, in a locked area.
+    DirtyMlockedLru,
+    /// As `CleanLru`, in a locked area.
+    CleanMlockedLru,
     /// A page of a file that left its cache, or has not entered it.
     TruncatedLru,
     /// A huge page that could not be split, and is lost as a whole.
     UnsplitThp,
+}
+
+impl PageType {
+    fn of_locked(self) -> Self {
+        match self {
+            Self::DirtyLru => Self::DirtyMlockedLru,
+            Self::CleanLru => Self::CleanMlockedLru,
+            other => other,
+        }
+    }
 }
 
 impl core::fmt::Display for PageType {
@@ -63,6 +77,8 @@ impl core::fmt::Display for PageType {
             Self::ReservedKernel => "reserved kernel page",
             Self::DirtyLru => "dirty LRU page",
             Self::CleanLru => "clean LRU page",
+            Self::DirtyMlockedLru => "dirty mlocked LRU page",
+            Self::CleanMlockedLru => "clean mlocked LRU page",
             Self::TruncatedLru => "already truncated LRU page",
             Self::UnsplitThp => "unsplit thp",
         })
@@ -129,6 +145,8 @@ pub(crate) struct Failures {
     /// A real error happened: frames may not be given back any more.
     real: AtomicBool,
     counts: [AtomicU64; 4],
+    /// So many corrected errors are too many for a frame.
+    pub(crate) corrected_threshold: AtomicU16,
 }
 
 impl Failures {
@@ -138,6 +156,7 @@ impl Failures {
             early_kill: AtomicBool::new(false),
             real: AtomicBool::new(false),
             counts: [const { AtomicU64::new(0) }; 4],
+            corrected_threshold: AtomicU16::new(crate::corrected::DEFAULT_THRESHOLD),
         }
     }
 }
@@ -252,7 +271,8 @@ impl<M: Machine> Memory<M> {
         if state == FrameState::Ksm {
             *healing = self.heal(page);
         }
-        match state {
+        let locked = self.is_locked(page);
+        let mut report = match state {
             FrameState::Ksm if healing.done => self.conclude(page, PageType::CleanLru, None),
             FrameState::File { file, index } => {
                 self.file_page_failed(page, file, index, dirty, consumer)
@@ -266,7 +286,11 @@ impl<M: Machine> Memory<M> {
                 let signal = self.unmap_lost(page, Entry::HwPoison(page.pfn()), consumer);
                 self.conclude(page, PageType::DirtyLru, signal)
             }
+        };
+        if locked {
+            report.page = report.page.of_locked();
         }
+        report
     }
 
     /// A huge page that cannot be split: nobody can reach any of it any more. When its last user

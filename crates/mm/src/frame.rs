@@ -79,6 +79,8 @@ pub(crate) struct Frame {
     /// Private memory that its process gave up (`MADV_FREE`): until someone stores to it, which
     /// entries do not allow without a fault, it may turn into zeros at any time.
     pub(crate) lazy_free: bool,
+    /// How many corrected errors it has had, whoever used it.
+    pub(crate) corrected: u16,
     /// Used since reclaim last looked at it.
     pub(crate) touched: bool,
     /// The head of a huge page.
@@ -90,7 +92,7 @@ pub(crate) struct Frame {
     /// How many of the references are pins.
     pub(crate) pins: u32,
     /// How many of the pins may store to the frame.
-    pub(crate) store_pins: u32,
+    pub(crate) store_pins: u16,
     pub(crate) mappers: Mappers,
 }
 
@@ -108,6 +110,7 @@ impl Frame {
             writeback: false,
             migrating: false,
             lazy_free: false,
+            corrected: 0,
             touched: false,
             huge: false,
             damaged: false,
@@ -146,12 +149,20 @@ impl Frame {
     fn retire(&mut self) {
         debug_assert!(self.references == 0 && self.pins == 0 && self.mappers.is_empty());
         let poisoned = self.poisoned;
-        *self = Self::new(if poisoned {
+        self.renew(if poisoned {
             FrameState::Isolated
         } else {
             FrameState::Free
         });
         self.poisoned = poisoned;
+    }
+
+    /// Forgets everything but what is of the memory itself.
+    fn renew(&mut self, state: FrameState) {
+        *self = Self {
+            corrected: self.corrected,
+            ..Self::new(state)
+        };
     }
 }
 
@@ -289,7 +300,6 @@ impl Frames {
         })
     }
 
-    #[cfg(any(test, feature = "sim"))]
     pub(crate) fn all(&self) -> impl Iterator<Item = Pfn> {
         (0..self.frames.len() as u64).map(|index| Pfn(self.first + index))
     }
@@ -489,7 +499,7 @@ impl Frames {
         self.refer(frame, pfn);
         self.each_count_of(frame, pfn, |frame| {
             frame.pins += 1;
-            frame.store_pins += u32::from(stores);
+            frame.store_pins += u16::from(stores);
         });
         UserFrame(pfn)
     }
@@ -498,7 +508,7 @@ impl Frames {
     pub(crate) fn unpin(&self, frame: &mut Frame, pin: &UserFrame, stores: bool) {
         self.each_count_of(frame, pin.pfn(), |frame| {
             frame.pins -= 1;
-            frame.store_pins -= u32::from(stores);
+            frame.store_pins -= u16::from(stores);
         });
     }
 
@@ -679,7 +689,7 @@ impl Frames {
             return false;
         }
         frame.references = 0;
-        *frame = Frame::new(FrameState::Claimed);
+        frame.renew(FrameState::Claimed);
         true
     }
 

@@ -52,8 +52,7 @@
 //!
 //! # What is not here
 //!
-//! Huge pages of files, hugetlb, swap, `mremap`, `mlock`,
-//! merging of areas, per-CPU lists of free frames.
+//! Huge pages of files, hugetlb, swap, per-CPU lists of free frames.
 
 #![cfg_attr(not(any(test, feature = "sim")), no_std)]
 #![forbid(unsafe_code)]
@@ -68,6 +67,7 @@ mod calls;
 #[cfg(any(test, feature = "sim"))]
 mod check;
 mod compact;
+mod corrected;
 mod entry;
 mod errno;
 mod failure;
@@ -83,8 +83,10 @@ mod machine;
 mod map;
 mod memory;
 mod migrate;
+mod mlock;
 mod pin;
 mod reclaim;
+mod remap;
 mod rmap;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
@@ -99,6 +101,7 @@ pub use buddy::MAX_ORDER;
 pub use calls::{Advice, Placement, Source};
 #[cfg(any(test, feature = "sim"))]
 pub use check::Violation;
+pub use corrected::Corrected;
 pub use entry::{Access, Entry, Protection};
 pub use errno::Errno;
 pub use failure::{Action, Consumer, Context, PageType, Report, Statistics, Victim};
@@ -110,5 +113,7 @@ pub use khugepaged::KhugepagedStatistics;
 pub use ksm::KsmStatistics;
 pub use machine::{Allocation, Machine, Poisoned, StoreError};
 pub use memory::{AddressSpace, Memory, SpaceId};
+pub use mlock::Locking;
 pub use pin::PinnedFrame;
+pub use remap::Destination;
 pub use vma::{OnFork, Sharing};

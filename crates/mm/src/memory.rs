@@ -16,7 +16,9 @@ use crate::map::OrderedMap;
 use crate::rmap::Mapper;
 use crate::table::{PageTable, pages_end};
 use crate::vma::Vmas;
-use crate::{Entry, Errno, File, FileId, FrameState, Machine, Pfn, UserFrame, VirtualAddress};
+use crate::{
+    Entry, Errno, File, FileId, FrameState, Locking, Machine, Pfn, UserFrame, VirtualAddress,
+};
 
 /// The name of an address space. It is never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -63,6 +65,8 @@ pub(crate) struct Space {
 #[derive(Debug)]
 pub(crate) struct Inner {
     pub(crate) vmas: Vmas,
+    /// How a new area starts.
+    pub(crate) lock_later: Locking,
     pub(crate) table: PageTable,
 }
 
@@ -151,6 +155,7 @@ impl<M: Machine> Memory<M> {
             merging: Membership::new(),
             inner: Mutex::new(Inner {
                 vmas: Vmas::new(pages_end::<M>()),
+                lock_later: Locking::Unlocked,
                 table,
             }),
         });

@@ -9,6 +9,7 @@
 //! A page that leaves is marked as migrating, so that it gains no mapping meanwhile. What failed
 //! for lack of frames is undone, drops its locks, comes here, and starts again.
 
+use crate::mlock::is_locked_at;
 use crate::{Entry, Errno, FileId, FrameState, Machine, Memory, Pfn, UserFrame};
 
 /// How many frames an operation that ran out of them asks for: more than a fault needs, fewer
@@ -73,8 +74,8 @@ impl<M: Machine> Memory<M> {
             frame.state
         };
         let page = UserFrame::of_entry(pfn);
-        self.unmap_clean(&page);
-        if let FrameState::File { file, index } = state
+        if self.unmap_unlocked(&page)
+            && let FrameState::File { file, index } = state
             && let Some(cached) = self.take_from_cache(&page, file, index)
         {
             self.frames.put(cached);
@@ -86,6 +87,22 @@ impl<M: Machine> Memory<M> {
         };
         self.frames.put(page);
         evicted
+    }
+
+    /// Empties the entries of a page unless it is locked. Returns whether that was all of them.
+    fn unmap_unlocked(&self, page: &UserFrame) -> bool {
+        let mut locked = false;
+        self.for_each_mapper(
+            page,
+            |_, inner, mapper| {
+                locked |= is_locked_at(inner, mapper.page());
+                if !locked {
+                    self.unmap_one(inner, mapper, Entry::Empty);
+                }
+            },
+            |_, _| {},
+        );
+        !locked
     }
 
     fn take_from_cache(&self, page: &UserFrame, file: FileId, index: u32) -> Option<UserFrame> {

@@ -6,8 +6,8 @@ use super::World;
 use super::model::{PageModel, Process, Shows};
 use super::world::{Checked, FILE_PAGES, PROCESSES, WINDOW, WINDOW_PAGES};
 use crate::{
-    Access, Advice, Entry, Errno, FrameState, OnFork, PAGE_SIZE, Placement, Protection, Sharing,
-    Source, VirtualPage,
+    Access, Advice, Entry, Errno, FrameState, HugeAdvice, Locking, OnFork, PAGE_SIZE, Placement,
+    Protection, Sharing, Source, VirtualPage,
 };
 
 impl World {
@@ -82,6 +82,8 @@ impl World {
             Ok(())
         };
         if self.call(got.map(|_| ()), expected, "mmap")? {
+            let merges_all = self.processes[process].merges_all;
+            let lock_later = self.processes[process].lock_later;
             for (count, page) in range.enumerate() {
                 let shows = match number < self.files.len() {
                     true => Shows::File(number, first + count as u32),
@@ -96,9 +98,13 @@ impl World {
                     told: false,
                     freed: false,
                     pin: None,
+                    huge: HugeAdvice::None,
+                    locking: lock_later,
+                    mergeable: merges_all && sharing == Sharing::Private,
                     on_fork: OnFork::Inherit,
                 };
                 self.processes[process].pages.insert(page, model);
+                self.note_copy(process, page);
             }
         }
         Ok(())
@@ -180,13 +186,23 @@ impl World {
                 expected = Err(Errno::EINVAL);
             }
         }
+        let range = page..VirtualPage(page.0 + pages);
+        let mut models = self.processes[process].pages.range(range);
+        if expected.is_ok()
+            && [Advice::DontNeed, Advice::Free].contains(&advice)
+            && models.any(|(_, model)| model.locking != Locking::Unlocked)
+        {
+            expected = Err(Errno::EINVAL);
+        }
         let space = &self.processes[process].space;
         let length = pages * PAGE_SIZE as u64;
         let got = self.memory.madvise(space, page.address(), length, advice);
         if self.call(got, expected, "madvise")? {
             self.change(process, page, pages, |model| match advice {
                 Advice::Fork(on_fork) => model.on_fork = on_fork,
-                Advice::Mergeable | Advice::Unmergeable | Advice::Huge(_) => {}
+                Advice::Mergeable => model.mergeable = model.sharing == Sharing::Private,
+                Advice::Unmergeable => model.mergeable = false,
+                Advice::Huge(huge) => model.huge = huge,
                 Advice::Free if model.told => model.forget(),
                 Advice::Free => model.freed = model.own.is_some(),
                 _ => model.forget(),
@@ -263,7 +279,7 @@ impl World {
         match self.memory.fork(&self.processes[process].space) {
             Ok(space) => {
                 let inherit = |(page, model): (&VirtualPage, &PageModel)| {
-                    let mut model = model.unpinned();
+                    let mut model = model.inherited();
                     if model.on_fork == OnFork::Wipe {
                         model.forget();
                     }
@@ -274,10 +290,13 @@ impl World {
                     .iter()
                     .filter_map(inherit)
                     .collect();
-                let early_kill = self.processes[process].early_kill;
+                let parent = &self.processes[process];
+                let (early_kill, merges_all) = (parent.early_kill, parent.merges_all);
                 self.processes.push(Process {
                     space,
                     early_kill,
+                    merges_all,
+                    lock_later: Locking::Unlocked,
                     pages,
                 });
                 Ok(())
