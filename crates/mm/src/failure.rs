@@ -301,13 +301,43 @@ impl<M: Machine> Memory<M> {
             head.damaged = true;
             head.lazy_free
         };
-        let signal = if given_up {
+        let signal = if let Some(dirty) = self.evict_pieces(page) {
+            match dirty {
+                true => self.unmap_lost(page, Entry::Empty, consumer),
+                false => {
+                    self.unmap_clean(page);
+                    None
+                }
+            }
+        } else if given_up {
             self.unmap_clean(page);
             None
         } else {
             self.unmap_lost(page, Entry::HwPoison(page.pfn()), consumer)
         };
         self.report(PageType::UnsplitThp, Action::Failed, signal)
+    }
+
+    /// Takes all of a huge page out of the cache of its file, if it is one of a file's. Returns
+    /// whether that lost it.
+    fn evict_pieces(&self, page: &UserFrame) -> Option<bool> {
+        let (state, dirty) = {
+            let head = self.frames.lock(page);
+            (head.state, head.dirty)
+        };
+        let FrameState::File { file, index } = state else {
+            return None;
+        };
+        let head = self.frames.head_of(page.pfn());
+        if let Some(file) = self.find_file(file) {
+            for piece in 0..self.frames.pieces() {
+                let pfn = Pfn(head.0 + piece);
+                if let Some(cached) = file.evict(index + piece as u32, pfn, dirty) {
+                    self.frames.put(cached);
+                }
+            }
+        }
+        Some(dirty)
     }
 
     /// A page of a file: lost if it was dirty, otherwise there to be read again.

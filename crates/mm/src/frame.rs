@@ -494,6 +494,12 @@ impl Frames {
         self.each_count_of(frame, pfn, |frame| frame.references += 1);
     }
 
+    /// Another reference to a locked frame, or to a piece of which it is the head.
+    pub(crate) fn get_locked(&self, frame: &mut Frame, pfn: Pfn) -> UserFrame {
+        self.refer(frame, pfn);
+        UserFrame(pfn)
+    }
+
     /// Makes a reference to a locked frame, or to a piece of which it is the head, a pin.
     pub(crate) fn pin(&self, frame: &mut Frame, pfn: Pfn, stores: bool) -> UserFrame {
         self.refer(frame, pfn);
@@ -522,7 +528,9 @@ impl Frames {
 
     /// Makes the pieces of a huge page frames of their own. Each has the mappers that the whole
     /// had, at its own pages; there must be room for them.
-    pub(crate) fn split(&self, reference: &UserFrame) {
+    /// Returns how many pieces nobody needed any more.
+    pub(crate) fn split(&self, reference: &UserFrame) -> usize {
+        let mut freed = 0;
         let head_pfn = self.head_of(reference.0);
         let mut head = self.lock_exactly(head_pfn);
         debug_assert!(head.huge);
@@ -543,12 +551,15 @@ impl Frames {
             }
             if tail.references == 0 {
                 self.retire(&mut tail, pfn);
+                freed += 1;
             }
         }
         // Whoever unmapped it last while this began left its pieces to us.
         if head.references == 0 {
             self.retire(&mut head, head_pfn);
+            freed += 1;
         }
+        freed
     }
 
     /// Makes room for as many mappers in each tail as the head has.

@@ -52,7 +52,7 @@
 //!
 //! # What is not here
 //!
-//! Huge pages of files, hugetlb, swap, per-CPU lists of free frames.
+//! hugetlb, swap, per-CPU lists of free frames.
 
 #![cfg_attr(not(any(test, feature = "sim")), no_std)]
 #![forbid(unsafe_code)]

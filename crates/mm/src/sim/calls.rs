@@ -4,7 +4,7 @@ use std::format;
 
 use super::World;
 use super::model::{PageModel, Process, Shows};
-use super::world::{Checked, FILE_PAGES, PROCESSES, WINDOW, WINDOW_PAGES};
+use super::world::{Checked, FILE_PAGES, INDEX_BITS, PROCESSES, WINDOW, WINDOW_PAGES};
 use crate::{
     Access, Advice, Entry, Errno, FrameState, HugeAdvice, Locking, OnFork, PAGE_SIZE, Placement,
     Protection, Sharing, Source, VirtualPage,
@@ -29,7 +29,11 @@ impl World {
     pub(super) fn map(&mut self, process: usize, page: VirtualPage, c: u32, d: u32) -> Checked {
         // Sometimes all of the window, so that a huge page has room.
         let whole = c & 128 == 0;
-        let (page, pages) = if whole {
+        let of_file = whole && d & 32 == 0;
+        let (page, pages) = if of_file {
+            let block = (WINDOW >> INDEX_BITS) + 1;
+            (VirtualPage(block << INDEX_BITS), 1 << INDEX_BITS)
+        } else if whole {
             (VirtualPage(WINDOW), u64::from(WINDOW_PAGES))
         } else {
             (page, 1 + u64::from(c % 8))
@@ -42,11 +46,14 @@ impl World {
             Sharing::Shared
         };
         let number = match whole {
-            true => self.files.len(),
-            false => (d >> 4) as usize % (self.files.len() + 1),
+            true if !of_file => self.files.len(),
+            _ => (d >> 4) as usize % (self.files.len() + 1),
         };
         let model = self.files.get(number);
-        let first = (d >> 8) % FILE_PAGES;
+        let first = match of_file {
+            true => 0,
+            false => (d >> 8) % FILE_PAGES,
+        };
         let pages = if model.is_some() {
             pages.min(u64::from(FILE_PAGES - first))
         } else {

@@ -22,7 +22,9 @@ pub(super) const FRAMES: u32 = 320;
 /// some of its neighbours'.
 pub(super) const WINDOW: u64 = (7 << INDEX_BITS) - 6;
 pub(super) const WINDOW_PAGES: u32 = 28;
-pub(super) const FILE_PAGES: u32 = 6;
+/// More than a huge page.
+pub(super) const FILE_PAGES: u32 = 18;
+pub(super) const HUGE_LSB: u8 = (PAGE_SHIFT + INDEX_BITS) as u8;
 /// So many corrected errors are too many.
 pub(super) const THRESHOLD: u16 = 3;
 pub(super) const PROCESSES: usize = 5;
@@ -468,6 +470,8 @@ impl World {
         self.note_lost_blocks()?;
         let space = &self.processes[process].space;
         let shift = self.memory.mapping_shift(space, page.address());
+        // A huge page of a file that could not be split leaves nothing behind.
+        let lost_block = self.out_of_memory().is_ok();
         let model = self.processes[process].pages.get_mut(&page);
         match (outcome, model) {
             (Outcome::Oom, _) => self.out_of_memory(),
@@ -483,7 +487,8 @@ impl World {
             (Outcome::Sigbus(bus), Some(model))
                 if bus.code.is_memory_error()
                     && bus.address == page.address()
-                    && u32::from(bus.lsb) == shift
+                    && (u32::from(bus.lsb) == shift
+                        || lost_block && model.file_page().is_some() && bus.lsb == HUGE_LSB)
                     && model.may_fail(&self.files) =>
             {
                 self.counts.signals += 1;
