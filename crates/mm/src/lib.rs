@@ -17,12 +17,13 @@
 //!
 //! Every operation takes `&self`, and any number of CPUs may be in here. From the outside in:
 //!
-//! 1. the lock that makes errors one at a time ([`Memory::memory_failure`]), and inside it the
-//!    one of the trees of merged pages;
+//! 1. the lock that makes errors, moves and reclaim one at a time ([`Memory::memory_failure`]), and
+//!    inside it the one of the trees of merged pages;
 //! 2. an address space: its areas and tables. Only fork holds two, the older one first;
 //! 3. a file's cache;
 //! 4. a frame; never two, but a tail of a huge page after its head;
-//! 5. the allocator; the lists of spaces and files. None of them holds another.
+//! 5. the allocator; the lists of spaces and files; a file's list of spaces. None of them holds
+//!    another.
 //!
 //! So faults of different processes run side by side, and those of one process one at a time.
 //! Locks spin: whoever calls must not be preempted while inside, nor call from an interrupt.
@@ -42,6 +43,11 @@
 //!   scrubber found.
 //! * A dirty page of a file that fails leaves a mark: nobody reads the older version from the
 //!   store instead.
+//!
+//! # When memory is short
+//!
+//! What fails for lack of frames is undone, drops its locks, reclaims and starts again. Clean pages
+//! of files go, and private ones that their process gave up; not what is locked, pinned or in use.
 //!
 //! # Huge pages
 //!

@@ -60,6 +60,8 @@ pub struct RaceCounts {
     pub moved: u64,
     /// Huge pages split for no reason.
     pub split: u64,
+    /// Pages reclaimed.
+    pub reclaimed: u64,
     /// Pages written back.
     pub synced: u64,
     /// Blocks of frames that were emptied.
@@ -75,6 +77,7 @@ impl core::ops::AddAssign for RaceCounts {
         self.injected += other.injected;
         self.moved += other.moved;
         self.split += other.split;
+        self.reclaimed += other.reclaimed;
         self.synced += other.synced;
         self.emptied += other.emptied;
         self.healed += other.healed;
@@ -186,7 +189,7 @@ impl Track {
                 Entry::Page(pfn, _) => pfn,
                 _ => Pfn(FIRST_FRAME + u64::from(random.below(FRAMES))),
             };
-            match random.below(25) {
+            match random.below(27) {
                 0 => counts.injected += u64::from(self.poison(pfn, random.below(64))),
                 1 => counts.injected += u64::from(self.fail(pfn)),
                 // It may be on its way to a process or a cache.
@@ -199,6 +202,9 @@ impl Track {
                 18 => drop(memory.ksm_unmerge_all()),
                 19..22 => {
                     counts.emptied += u64::from(self.empty_block(pfn, random.below(4)));
+                }
+                25 | 26 => {
+                    counts.reclaimed += memory.reclaim(1 + random.below(6) as usize) as u64;
                 }
                 24 => counts.split += u64::from(self.split(space, number)),
                 _ => {}
