@@ -80,6 +80,8 @@ pub struct Memory<M> {
     pub(crate) next_space: AtomicU32,
     pub(crate) next_file: AtomicU32,
     pub(crate) failures: Failures,
+    /// Keeps compaction to one block at a time. Taken before the lock of errors.
+    pub(crate) emptying: Mutex<()>,
     pub(crate) ksm: Mutex<Ksm>,
     pub(crate) huge_policy: SharedPolicy,
     pub(crate) khugepaged: Mutex<Khugepaged>,
@@ -101,6 +103,7 @@ impl<M: Machine> Memory<M> {
             next_space: AtomicU32::new(1),
             next_file: AtomicU32::new(1),
             failures: Failures::new(),
+            emptying: Mutex::new(()),
             ksm: Mutex::new(Ksm::new()),
             huge_policy: SharedPolicy::new(),
             khugepaged: Mutex::new(Khugepaged::new(1 << M::INDEX_BITS)),

@@ -147,8 +147,8 @@ impl<'t> Racer<'t> {
         mut act: impl FnMut(&SimMachine<INDEX_BITS>, Pfn) -> bool,
     ) -> Checked<bool> {
         loop {
-            let (memory, page) = (&self.track.memory, page(number));
-            let outcome = try_access(memory, self.space, self.cpu, page, access, &mut act)?;
+            let (memory, at) = (&self.track.memory, page(number));
+            let outcome = try_access(memory, self.space, self.cpu, at, access, &mut act)?;
             match outcome {
                 None if self.pages[number].lost => {
                     return Err(format!("process {} reached lost page {number}", self.cpu));
@@ -158,11 +158,18 @@ impl<'t> Racer<'t> {
                 Some(Outcome::Retry) => wait(),
                 // Allocations are refused at any time.
                 Some(Outcome::Oom) => return Ok(false),
-                Some(Outcome::Sigbus(bus))
-                    if bus.code.is_memory_error() && bus.address == page.address() =>
-                {
+                Some(Outcome::Sigbus(bus)) if bus.code.is_memory_error() => {
                     self.counts.signals += 1;
-                    return self.was_lost(number).map(|()| false);
+                    let told = bus.address.page().0.wrapping_sub(page(0).0) as usize;
+                    if told >= self.pages.len() || !bus.address.is_aligned() {
+                        return Err(format!("process {} page {number}: {bus:?}", self.cpu));
+                    }
+                    self.was_lost(told)?;
+                    if told == number {
+                        return Ok(false);
+                    }
+                    // Its frame was that of another page of the process too, as merging does; and
+                    // this page has left it meanwhile.
                 }
                 Some(other) => {
                     return Err(format!("process {} page {number}: {other:?}", self.cpu));
