@@ -209,6 +209,18 @@ impl<M: Machine> Memory<M> {
 
     /// Makes a huge page of the pages in a block. On an error they are as they were.
     fn collapse(&self, space: &Space, block: PageRange, limits: Limits) -> Result<(), Errno> {
+        let order = M::INDEX_BITS as usize;
+        match self.try_collapse(space, block, limits) {
+            // There may be enough memory, but not in one piece.
+            Err(Errno::ENOMEM) if !self.frames.has_free_block(order) => {
+                self.compact(order)?;
+                self.try_collapse(space, block, limits)
+            }
+            result => result,
+        }
+    }
+
+    fn try_collapse(&self, space: &Space, block: PageRange, limits: Limits) -> Result<(), Errno> {
         // No frame is found to be poisoned meanwhile, and none moves.
         let one = self.failures.lock();
         let inner = space.inner.lock();
