@@ -210,7 +210,7 @@ impl Track {
                 2 | 3 => counts.moved += u64::from(memory.soft_offline(pfn).is_ok()),
                 // Callers keep writers and syncs of one file apart.
                 4..8 if spoiler == 0 => {
-                    counts.synced += u64::from(memory.sync(&self.files[2]).is_ok())
+                    counts.synced += u64::from(memory.sync(&self.files[2]).is_ok());
                 }
                 8..12 => self.read(&mut random)?,
                 12 => memory.machine().refuse_allocation(random.below(6)),
