@@ -203,8 +203,22 @@ impl World {
         }
         let space = &self.processes[process].space;
         let length = pages * PAGE_SIZE as u64;
+        // Giving up a page that is lost gives up the loss too, whether its process knew or not.
+        let lost = |page: &VirtualPage| {
+            let entry = self.memory.entry(space, page.address());
+            advice == Advice::Free && matches!(entry, Entry::HwPoison(_))
+        };
+        let range = page.0..page.0 + pages;
+        let lost: Vec<_> = range.map(VirtualPage).filter(lost).collect();
         let got = self.memory.madvise(space, page.address(), length, advice);
         if self.call(got, expected, "madvise")? {
+            let models = &mut self.processes[process].pages;
+            for page in lost {
+                models
+                    .get_mut(&page)
+                    .into_iter()
+                    .for_each(PageModel::forget);
+            }
             self.change(process, page, pages, |model| match advice {
                 Advice::Fork(on_fork) => model.on_fork = on_fork,
                 Advice::Mergeable => model.mergeable = model.sharing == Sharing::Private,
