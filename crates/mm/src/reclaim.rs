@@ -70,10 +70,13 @@ impl<M: Machine> Memory<M> {
                 drop(frame);
                 // Unmapped it needs no memory to be split, and its pieces leave one by one when
                 // the hand comes by again.
-                self.unmap_clean(&page);
-                let freed = self.split_held(&page);
+                let freed = if self.unmap_unlocked(&page) {
+                    self.split_held(&page).unwrap_or(0)
+                } else {
+                    0
+                };
                 self.frames.put(page);
-                return freed.unwrap_or(0);
+                return freed;
             }
             let cached = match frame.state {
                 FrameState::File { .. } if !frame.dirty && !frame.writeback => 1,
