@@ -212,3 +212,29 @@ fn copy_tree(from: &Path, to: &Path) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_applies_to_the_code() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let text = fs::read_to_string(root.join(LIST)).unwrap();
+        for mutant in list::parse(&text).unwrap() {
+            mutant.apply_in(&root.join(PACKAGE).join("src")).unwrap();
+            let (file, name) = mutant.test.split_once("::").unwrap();
+            let file = root.join(PACKAGE).join("tests").join(format!("{file}.rs"));
+            let test = fs::read_to_string(&file).unwrap();
+            assert!(test.contains(&format!("fn {name}(")), "{}", mutant.test);
+        }
+    }
+
+    #[test]
+    fn the_copy_has_one_member() {
+        let manifest = "[workspace]\nmembers = [\"a\", \"b\"]\nx = 1\n";
+        let ours = "[workspace]\nmembers = [\"crates/mm\"]\nx = 1\n";
+        assert_eq!(only_package(manifest).unwrap(), ours);
+        assert!(only_package("[package]\n").is_err());
+    }
+}

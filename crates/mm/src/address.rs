@@ -139,6 +139,14 @@ impl PageRange {
         Self::new(self.start.max(other.start), self.end.min(other.end))
     }
 
+    /// The first `count` pages, or all if there are fewer. `None` if `count` is zero.
+    pub(crate) fn first(self, count: u64) -> Option<Self> {
+        Self::new(
+            self.start,
+            VirtualPage(self.start.0 + count.min(self.pages())),
+        )
+    }
+
     /// The smallest range that holds both.
     pub(crate) fn hull(self, other: Self) -> Self {
         Self {

@@ -7,8 +7,8 @@ use crate::memory::Inner;
 use crate::table::{Stale, pages_end};
 use crate::vma::{Backing, Vma};
 use crate::{
-    Access, AddressSpace, Entry, Errno, File, FileKind, HugeAdvice, Machine, Memory, OnFork,
-    Outcome, PageRange, Protection, Sharing, VirtualAddress, VirtualPage,
+    Access, AddressSpace, Entry, Errno, File, FileKind, HugeAdvice, Locking, Machine, Memory,
+    OnFork, Outcome, PageRange, Protection, Sharing, VirtualAddress, VirtualPage,
 };
 
 /// Where a mapping goes.
@@ -110,25 +110,29 @@ impl<M: Machine> Memory<M> {
             if let Some(file) = &file {
                 file.add_space(self.permit(), space.id())?;
             }
-            self.place(space, &mut inner, placement, pages)
-                .map(|pages| {
-                    let area = Vma {
-                        pages,
-                        protection,
-                        sharing,
-                        backing,
-                        on_fork: OnFork::Inherit,
-                        huge: HugeAdvice::None,
-                        mergeable: space.0.merging.takes(sharing),
-                    };
-                    inner.vmas.insert_reserved(area);
-                    pages.start().address()
-                })
+            let pages = self.place(space, &mut inner, placement, pages)?;
+            let locking = inner.lock_later;
+            inner.vmas.insert_reserved(Vma {
+                pages,
+                protection,
+                sharing,
+                backing,
+                on_fork: OnFork::Inherit,
+                huge: HugeAdvice::None,
+                mergeable: space.0.merging.takes(sharing),
+                locking,
+            });
+            Ok((pages, locking))
         });
         if let (Err(_), Some(file)) = (result, file) {
             self.close(file);
         }
-        result
+        let (pages, locking) = result?;
+        if locking == Locking::Locked {
+            // Whatever cannot be brought in, a fault will say of.
+            let _ = self.populate_locked(space, pages);
+        }
+        Ok(pages.start().address())
     }
 
     /// The backing of a new area, as a user of its file.
@@ -171,7 +175,10 @@ impl<M: Machine> Memory<M> {
                 pages
             }
         };
-        inner.vmas.reserve(self.permit())?;
+        if let Err(error) = inner.vmas.reserve(self.permit()) {
+            inner.vmas.merge(place);
+            return Err(error);
+        }
         if let Placement::Fixed(_) = placement {
             self.unmap_areas(space.id(), inner, place);
         }
@@ -186,7 +193,11 @@ impl<M: Machine> Memory<M> {
             "lock_apart was not called"
         );
         inner.vmas.split(|| self.permit(), pages.start())?;
-        inner.vmas.split(|| self.permit(), pages.end())
+        let split = inner.vmas.split(|| self.permit(), pages.end());
+        if split.is_err() {
+            inner.vmas.merge(pages);
+        }
+        split
     }
 
     /// Unmaps a range; holes in it are no error.
@@ -266,12 +277,12 @@ impl<M: Machine> Memory<M> {
     ///
     /// # Errors
     ///
-    /// `EINVAL`: unaligned, or wiping or freeing an area that is not private and anonymous.
-    /// `ENOMEM`: a page of the range is not mapped, or memory ran out. Collapsing also gives
-    /// `EINVAL` if a page cannot be read or the memory cannot be huge, and `EAGAIN` if someone
-    /// holds a page; what could be collapsed is. Populating also gives `EFAULT` for a page
-    /// that may not be accessed so or is beyond its file, and `EHWPOISON` for one that is lost;
-    /// pages before it are populated.
+    /// `EINVAL`: unaligned; wiping or freeing an area that is not private and anonymous;
+    /// forgetting or freeing a locked one. `ENOMEM`: a page of the range is not mapped, or memory
+    /// ran out. Collapsing also gives `EINVAL` if a page cannot be read or the memory cannot be
+    /// huge, and `EAGAIN` if someone holds a page; what could be collapsed is. Populating also
+    /// gives `EFAULT` for a page that may not be accessed so or is beyond its file, and
+    /// `EHWPOISON` for one that is lost; pages before it are populated.
     pub fn madvise(
         &self,
         space: &AddressSpace,
@@ -291,12 +302,20 @@ impl<M: Machine> Memory<M> {
         }
         match advice {
             Advice::Free => {
-                if !inner.vmas.all(pages, Vma::is_private_anonymous) {
+                if !inner
+                    .vmas
+                    .all(pages, |vma| vma.is_private_anonymous() && vma.may_leave())
+                {
                     return Err(Errno::EINVAL);
                 }
                 self.free_lazily(&inner, pages);
             }
-            Advice::DontNeed => self.zap(space.id(), &inner, pages),
+            Advice::DontNeed => {
+                if !inner.vmas.all(pages, Vma::may_leave) {
+                    return Err(Errno::EINVAL);
+                }
+                self.zap(space.id(), &inner, pages);
+            }
             Advice::Fork(on_fork) => {
                 if on_fork == OnFork::Wipe && !inner.vmas.all(pages, Vma::is_private_anonymous) {
                     return Err(Errno::EINVAL);

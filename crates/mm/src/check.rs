@@ -24,6 +24,8 @@ pub enum Violation {
     Writable(Pfn),
     /// A private page is pinned, and processes share it.
     PinShared(Pfn),
+    /// Two areas that are alike meet here.
+    Unmerged(VirtualPage),
     /// An entry lies outside all areas.
     /// A huge page is not mapped as a block, or another is, or has not the tails it must have.
     Size(Pfn),
@@ -155,6 +157,9 @@ impl<M: Machine> Memory<M> {
         let mut mapped = Vec::new();
         for (_, space) in self.spaces.lock().iter() {
             let inner = space.inner.lock();
+            if let Some(page) = inner.vmas.unmerged() {
+                return Err(Violation::Unmerged(page));
+            }
             let mut rest = PageRange::new(VirtualPage(0), pages_end::<M>());
             while let Some(range) = rest {
                 let Some((pages, entry)) = inner.table.next(&self.machine, range) else {

@@ -83,6 +83,8 @@ impl<M: Machine> Memory<M> {
 
     /// Moves everything out of a block, and gives it to the allocator in one piece.
     pub(crate) fn empty(&self, block: Range<Pfn>) -> Result<(), Obstacle> {
+        // Another CPU would take what this one has claimed for its own.
+        let _emptying = self.emptying.lock();
         let frames = || (block.start.0..block.end.0).map(Pfn);
         for pfn in frames() {
             // What is on its way out of the allocator is found in use below, or still so.

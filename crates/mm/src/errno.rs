@@ -9,7 +9,7 @@ pub enum Errno {
     EIO = 5,
     /// No such address.
     ENXIO = 6,
-    /// Someone uses it for the moment: try again.
+    /// Try again: someone uses it for the moment, or there was no memory for it.
     EAGAIN = 11,
     /// Out of memory, or the address range is not mapped.
     ENOMEM = 12,

@@ -1,6 +1,6 @@
 //! What to do when memory fails: [`Memory::memory_failure`].
 
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 
 use crate::lock::{Mutex, MutexGuard};
 
@@ -50,10 +50,24 @@ pub enum PageType {
     /// A page of a file that can be read again, a merged page of which there is a copy, or
     /// private memory that was given up.
     CleanLru,
+    /// As `DirtyLru`, in a locked area.
+    DirtyMlockedLru,
+    /// As `CleanLru`, in a locked area.
+    CleanMlockedLru,
     /// A page of a file that left its cache, or has not entered it.
     TruncatedLru,
     /// A huge page that could not be split, and is lost as a whole.
     UnsplitThp,
+}
+
+impl PageType {
+    fn of_locked(self) -> Self {
+        match self {
+            Self::DirtyLru => Self::DirtyMlockedLru,
+            Self::CleanLru => Self::CleanMlockedLru,
+            other => other,
+        }
+    }
 }
 
 impl core::fmt::Display for PageType {
@@ -63,6 +77,8 @@ impl core::fmt::Display for PageType {
             Self::ReservedKernel => "reserved kernel page",
             Self::DirtyLru => "dirty LRU page",
             Self::CleanLru => "clean LRU page",
+            Self::DirtyMlockedLru => "dirty mlocked LRU page",
+            Self::CleanMlockedLru => "clean mlocked LRU page",
             Self::TruncatedLru => "already truncated LRU page",
             Self::UnsplitThp => "unsplit thp",
         })
@@ -129,6 +145,8 @@ pub(crate) struct Failures {
     /// A real error happened: frames may not be given back any more.
     real: AtomicBool,
     counts: [AtomicU64; 4],
+    /// So many corrected errors are too many for a frame.
+    pub(crate) corrected_threshold: AtomicU16,
 }
 
 impl Failures {
@@ -138,6 +156,7 @@ impl Failures {
             early_kill: AtomicBool::new(false),
             real: AtomicBool::new(false),
             counts: [const { AtomicU64::new(0) }; 4],
+            corrected_threshold: AtomicU16::new(crate::corrected::DEFAULT_THRESHOLD),
         }
     }
 }
@@ -252,7 +271,8 @@ impl<M: Machine> Memory<M> {
         if state == FrameState::Ksm {
             *healing = self.heal(page);
         }
-        match state {
+        let locked = self.is_locked(page);
+        let mut report = match state {
             FrameState::Ksm if healing.done => self.conclude(page, PageType::CleanLru, None),
             FrameState::File { file, index } => {
                 self.file_page_failed(page, file, index, dirty, consumer)
@@ -266,7 +286,11 @@ impl<M: Machine> Memory<M> {
                 let signal = self.unmap_lost(page, Entry::HwPoison(page.pfn()), consumer);
                 self.conclude(page, PageType::DirtyLru, signal)
             }
+        };
+        if locked {
+            report.page = report.page.of_locked();
         }
+        report
     }
 
     /// A huge page that cannot be split: nobody can reach any of it any more. When its last user
@@ -277,13 +301,43 @@ impl<M: Machine> Memory<M> {
             head.damaged = true;
             head.lazy_free
         };
-        let signal = if given_up {
+        let signal = if let Some(dirty) = self.evict_pieces(page) {
+            match dirty {
+                true => self.unmap_lost(page, Entry::Empty, consumer),
+                false => {
+                    self.unmap_clean(page);
+                    None
+                }
+            }
+        } else if given_up {
             self.unmap_clean(page);
             None
         } else {
             self.unmap_lost(page, Entry::HwPoison(page.pfn()), consumer)
         };
         self.report(PageType::UnsplitThp, Action::Failed, signal)
+    }
+
+    /// Takes all of a huge page out of the cache of its file, if it is one of a file's. Returns
+    /// whether that lost it.
+    fn evict_pieces(&self, page: &UserFrame) -> Option<bool> {
+        let (state, dirty) = {
+            let head = self.frames.lock(page);
+            (head.state, head.dirty)
+        };
+        let FrameState::File { file, index } = state else {
+            return None;
+        };
+        let head = self.frames.head_of(page.pfn());
+        if let Some(file) = self.find_file(file) {
+            for piece in 0..self.frames.pieces() {
+                let pfn = Pfn(head.0 + piece);
+                if let Some(cached) = file.evict(index + piece as u32, pfn, dirty) {
+                    self.frames.put(cached);
+                }
+            }
+        }
+        Some(dirty)
     }
 
     /// A page of a file: lost if it was dirty, otherwise there to be read again.

@@ -11,8 +11,8 @@ use crate::rmap::Mapper;
 use crate::table::pages_end;
 use crate::vma::{Sharing, Vma};
 use crate::{
-    Access, AddressSpace, Context, Entry, Errno, File, FrameState, Machine, Memory, PAGE_SHIFT,
-    PageRange, Pfn, Protection, UserFrame, VirtualAddress, VirtualPage,
+    Access, AddressSpace, Context, Entry, Errno, File, FileKind, FrameState, Machine, Memory,
+    PAGE_SHIFT, PageRange, Pfn, Protection, UserFrame, VirtualAddress, VirtualPage,
 };
 
 /// Why a process gets `SIGSEGV`, with the values of `si_code`.
@@ -337,17 +337,23 @@ impl<M: Machine> Fault<'_, M> {
     /// Maps a page of the cache. A store was allowed by the area, and dirties the page.
     fn map_cached(&self, cached: &UserFrame) -> Result<(), Stop> {
         let memory = self.memory;
+        let huge = memory.frames.lock(cached).huge;
+        let pages = if huge {
+            self.room_for_cached_block(cached)?
+        } else {
+            PageRange::single(self.page)
+        };
         self.inner
             .table
-            .prepare(&memory.machine, &memory.frames, self.page)?;
+            .prepare_for(&memory.machine, &memory.frames, pages)?;
         let permit = memory.permit();
         let mut frame = memory.frames.lock(cached);
-        if frame.has_failed() || frame.migrating {
+        if frame.has_failed() || frame.migrating || frame.huge != huge {
             return Err(Stop::Outcome(Outcome::Retry));
         }
         frame
             .mappers
-            .insert(permit, Mapper::new(self.space.id(), self.page))?;
+            .insert(permit, Mapper::new(self.space.id(), pages.start()))?;
         frame.references += 1;
         frame.touched = true;
         let mut protection = self.vma.protection.read_only();
@@ -356,10 +362,40 @@ impl<M: Machine> Fault<'_, M> {
             protection = self.vma.protection;
         }
         drop(frame);
-        let entry = Entry::Page(cached.pfn(), protection);
-        let page = PageRange::single(self.page);
-        self.inner.table.mark(&memory.machine, page, entry);
+        let first = if huge {
+            memory.frames.head_of(cached.pfn())
+        } else {
+            cached.pfn()
+        };
+        let entry = Entry::Page(first, protection);
+        self.inner.table.mark(&memory.machine, pages, entry);
         Ok(())
+    }
+
+    /// The block that a huge page of a file can be mapped by here, all of it and clean if it has a
+    /// store; otherwise it must be split. Makes sure that no empty table is in the way.
+    fn room_for_cached_block(&self, cached: &UserFrame) -> Result<PageRange, Stop> {
+        let memory = self.memory;
+        let (machine, table) = (&memory.machine, &self.inner.table);
+        let block = PageRange::block(self.page, M::INDEX_BITS);
+        let head = memory.frames.head_of(cached.pfn());
+        let fits = self.vma.pages.covers(block)
+            && self.page.0 - block.start().0 == cached.pfn().0 - head.0
+            && self
+                .vma
+                .file_page(block.start())
+                .is_some_and(|(file, index)| {
+                    file.holds_block(index, head, memory.frames.pieces())
+                        && (file.kind() == FileKind::Memory || self.access != Access::Store)
+                });
+        if fits && let Some(empty) = table.detach_empty(machine, self.page) {
+            let loose = empty.flush(machine);
+            memory.frames.free_kernel(loose.into_table());
+        }
+        if fits && table.has_room_for_block(machine, self.page) {
+            return Ok(block);
+        }
+        Err(Stop::Need(Need::Split(cached.pfn())))
     }
 
     /// A store to a page that is mapped, but not for stores.
@@ -378,6 +414,7 @@ impl<M: Machine> Fault<'_, M> {
                 true
             }
             FrameState::Anonymous => false,
+            _ if huge && !self.is_in_memory_only() => false,
             _ if self.vma.sharing == Sharing::Shared => {
                 // Write-notify: from here on the page differs from its store.
                 frame.dirty = true;
@@ -394,6 +431,11 @@ impl<M: Machine> Fault<'_, M> {
             return Err(Stop::Need(Need::Split(pfn)));
         }
         self.copy_on_write(pfn)
+    }
+
+    fn is_in_memory_only(&self) -> bool {
+        let file = self.vma.backing.file();
+        file.is_some_and(|file| file.kind() == FileKind::Memory)
     }
 
     /// Replaces a page by a private copy. Until the copy is complete nothing changes.

@@ -98,13 +98,31 @@ impl File {
         self.users.fetch_sub(1, Ordering::AcqRel) == 1
     }
 
-    /// The slot that holds frame `pfn`, with the cache locked.
-    pub(crate) fn slot(&self, index: u32, pfn: Pfn) -> Option<FilledSlot<'_>> {
-        let mut cache = self.cache.lock();
-        match cache.slots.get_mut(index) {
-            Some(Slot::Filled(frame)) if frame.pfn() == pfn => Some(FilledSlot { cache, index }),
-            _ => None,
+    /// The slots from `first` on, with the cache locked, if they hold exactly these frames.
+    pub(crate) fn slots(&self, first: u32, frames: &[UserFrame]) -> Option<FilledSlots<'_>> {
+        let cache = self.cache.lock();
+        (first..)
+            .zip(frames)
+            .all(|(index, frame)| cache.holds(index, frame.pfn()))
+            .then_some(FilledSlots { cache, first })
+    }
+
+    /// Whether the slots from `first` on hold the pieces of a huge page.
+    pub(crate) fn holds_block(&self, first: u32, head: Pfn, pieces: u64) -> bool {
+        let cache = self.cache.lock();
+        (first..)
+            .zip(head.0..head.0 + pieces)
+            .all(|(index, pfn)| cache.holds(index, Pfn(pfn)))
+    }
+
+    /// How many of these pages are not in the cache. `None` if the file does not have them all.
+    pub(crate) fn missing(&self, pages: core::ops::Range<u32>) -> Option<u64> {
+        let cache = self.cache.lock();
+        if u64::from(pages.end) > cache.pages() {
+            return None;
         }
+        let here = |index| matches!(cache.slots.get(index), Some(Slot::Filled(_)));
+        Some(pages.filter(|index| !here(*index)).count() as u64)
     }
 
     /// The frames in the cache, with their slots.
@@ -157,16 +175,16 @@ impl File {
     }
 }
 
-/// A slot that holds a frame, in a cache that is locked.
-pub(crate) struct FilledSlot<'a> {
+/// Slots that hold frames, in a cache that is locked.
+pub(crate) struct FilledSlots<'a> {
     cache: MutexGuard<'a, Cache>,
-    index: u32,
+    first: u32,
 }
 
-impl FilledSlot<'_> {
-    /// Puts `fresh` in the place of the frame.
-    pub(crate) fn replace(&mut self, fresh: UserFrame) -> UserFrame {
-        match self.cache.slots.get_mut(self.index) {
+impl FilledSlots<'_> {
+    /// Puts `fresh` in the place of a frame, which is so many after the first.
+    pub(crate) fn replace(&mut self, after: u32, fresh: UserFrame) -> UserFrame {
+        match self.cache.slots.get_mut(self.first + after) {
             Some(Slot::Filled(frame)) => core::mem::replace(frame, fresh),
             _ => fresh,
         }
@@ -174,6 +192,10 @@ impl FilledSlot<'_> {
 }
 
 impl Cache {
+    fn holds(&self, index: u32, pfn: Pfn) -> bool {
+        matches!(self.slots.get(index), Some(Slot::Filled(frame)) if frame.pfn() == pfn)
+    }
+
     fn pages(&self) -> u64 {
         self.size.div_ceil(PAGE_SIZE as u64)
     }
@@ -330,7 +352,7 @@ impl<M: Machine> Memory<M> {
         Ok(frame)
     }
 
-    fn cached_or_fetch(&self, file: &Arc<File>, index: u32) -> Result<UserFrame, Errno> {
+    pub(crate) fn cached_or_fetch(&self, file: &Arc<File>, index: u32) -> Result<UserFrame, Errno> {
         loop {
             match self.cached(file, index) {
                 Ok(frame) => return Ok(frame),

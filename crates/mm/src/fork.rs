@@ -5,8 +5,8 @@ use crate::rmap::Mapper;
 use crate::table::Stale;
 use crate::vma::{Sharing, Vma};
 use crate::{
-    AddressSpace, Entry, Errno, FrameState, Machine, Memory, OnFork, PageRange, Pfn, Poisoned,
-    Protection, SpaceId, VirtualPage,
+    AddressSpace, Entry, Errno, FrameState, Locking, Machine, Memory, OnFork, PageRange, Pfn,
+    Poisoned, Protection, SpaceId, VirtualPage,
 };
 
 /// Why there is no child.
@@ -90,7 +90,8 @@ impl<M: Machine> Memory<M> {
         stale: &mut Option<Stale>,
     ) -> Result<(), Fails> {
         for vma in parent.vmas.iter().filter(|vma| vma.on_fork != OnFork::Omit) {
-            let copy = vma.part(vma.pages);
+            let mut copy = vma.part(vma.pages);
+            copy.locking = Locking::Unlocked;
             let file = copy.backing.file().cloned();
             let noted = match &file {
                 Some(file) => file.add_space(self.permit(), child_id),

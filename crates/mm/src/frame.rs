@@ -79,6 +79,8 @@ pub(crate) struct Frame {
     /// Private memory that its process gave up (`MADV_FREE`): until someone stores to it, which
     /// entries do not allow without a fault, it may turn into zeros at any time.
     pub(crate) lazy_free: bool,
+    /// How many corrected errors it has had, whoever used it.
+    pub(crate) corrected: u16,
     /// Used since reclaim last looked at it.
     pub(crate) touched: bool,
     /// The head of a huge page.
@@ -90,7 +92,7 @@ pub(crate) struct Frame {
     /// How many of the references are pins.
     pub(crate) pins: u32,
     /// How many of the pins may store to the frame.
-    pub(crate) store_pins: u32,
+    pub(crate) store_pins: u16,
     pub(crate) mappers: Mappers,
 }
 
@@ -108,6 +110,7 @@ impl Frame {
             writeback: false,
             migrating: false,
             lazy_free: false,
+            corrected: 0,
             touched: false,
             huge: false,
             damaged: false,
@@ -146,12 +149,20 @@ impl Frame {
     fn retire(&mut self) {
         debug_assert!(self.references == 0 && self.pins == 0 && self.mappers.is_empty());
         let poisoned = self.poisoned;
-        *self = Self::new(if poisoned {
+        self.renew(if poisoned {
             FrameState::Isolated
         } else {
             FrameState::Free
         });
         self.poisoned = poisoned;
+    }
+
+    /// Forgets everything but what is of the memory itself.
+    fn renew(&mut self, state: FrameState) {
+        *self = Self {
+            corrected: self.corrected,
+            ..Self::new(state)
+        };
     }
 }
 
@@ -309,7 +320,6 @@ impl Frames {
         })
     }
 
-    #[cfg(any(test, feature = "sim"))]
     pub(crate) fn all(&self) -> impl Iterator<Item = Pfn> {
         (0..self.frames.len() as u64).map(|index| Pfn(self.first + index))
     }
@@ -554,12 +564,18 @@ impl Frames {
         self.each_count_of(frame, pfn, |frame| frame.references += 1);
     }
 
+    /// Another reference to a locked frame, or to a piece of which it is the head.
+    pub(crate) fn get_locked(&self, frame: &mut Frame, pfn: Pfn) -> UserFrame {
+        self.refer(frame, pfn);
+        UserFrame(pfn)
+    }
+
     /// Makes a reference to a locked frame, or to a piece of which it is the head, a pin.
     pub(crate) fn pin(&self, frame: &mut Frame, pfn: Pfn, stores: bool) -> UserFrame {
         self.refer(frame, pfn);
         self.each_count_of(frame, pfn, |frame| {
             frame.pins += 1;
-            frame.store_pins += u32::from(stores);
+            frame.store_pins += u16::from(stores);
         });
         UserFrame(pfn)
     }
@@ -568,7 +584,7 @@ impl Frames {
     pub(crate) fn unpin(&self, frame: &mut Frame, pin: &UserFrame, stores: bool) {
         self.each_count_of(frame, pin.pfn(), |frame| {
             frame.pins -= 1;
-            frame.store_pins -= u32::from(stores);
+            frame.store_pins -= u16::from(stores);
         });
     }
 
@@ -582,7 +598,9 @@ impl Frames {
 
     /// Makes the pieces of a huge page frames of their own. Each has the mappers that the whole
     /// had, at its own pages; there must be room for them.
-    pub(crate) fn split(&self, reference: &UserFrame) {
+    /// Returns how many pieces nobody needed any more.
+    pub(crate) fn split(&self, reference: &UserFrame) -> usize {
+        let mut freed = 0;
         let head_pfn = self.head_of(reference.0);
         let mut head = self.lock_exactly(head_pfn);
         debug_assert!(head.huge);
@@ -603,12 +621,15 @@ impl Frames {
             }
             if tail.references == 0 {
                 self.retire(&mut tail, pfn);
+                freed += 1;
             }
         }
         // Whoever unmapped it last while this began left its pieces to us.
         if head.references == 0 {
             self.retire(&mut head, head_pfn);
+            freed += 1;
         }
+        freed
     }
 
     /// Makes room for as many mappers in each tail as the head has.
@@ -749,7 +770,7 @@ impl Frames {
             return false;
         }
         frame.references = 0;
-        *frame = Frame::new(FrameState::Claimed);
+        frame.renew(FrameState::Claimed);
         true
     }
 

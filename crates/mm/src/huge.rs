@@ -101,11 +101,12 @@ impl<M: Machine> Memory<M> {
         };
         let result = self.split_held(&page);
         self.frames.put(page);
-        result
+        result.map(|_| ())
     }
 
-    /// Splits a huge page of which the caller holds a piece.
-    pub(crate) fn split_held(&self, page: &UserFrame) -> Result<(), Errno> {
+    /// Splits a huge page of which the caller holds a piece. Returns how many pieces nobody needed
+    /// any more.
+    pub(crate) fn split_held(&self, page: &UserFrame) -> Result<usize, Errno> {
         let count = {
             let mut head = self.frames.lock(page);
             if head.migrating || head.damaged {
@@ -120,8 +121,7 @@ impl<M: Machine> Memory<M> {
             self.frames.lock_known(head).migrating = false;
         })?;
         self.freeze(page);
-        self.divide(page, head, parts);
-        Ok(())
+        Ok(self.divide(page, head, parts))
     }
 
     /// All that splitting needs, so that it cannot fail later.
@@ -155,12 +155,12 @@ impl<M: Machine> Memory<M> {
     }
 
     /// Makes frames of the pieces, and puts a table in the place of each frozen block.
-    fn divide(&self, page: &UserFrame, head: Pfn, mut parts: Parts) {
+    fn divide(&self, page: &UserFrame, head: Pfn, mut parts: Parts) -> usize {
         // It has been losing mappers until it was frozen, but does not any more.
         parts
             .mappers
             .extend(self.frames.lock(page).mappers.as_slice());
-        self.frames.split(page);
+        let freed = self.frames.split(page);
         let frozen = Entry::Migration(head);
         for mapper in core::mem::take(&mut parts.mappers) {
             let Some(table) = parts.tables.pop() else {
@@ -176,6 +176,7 @@ impl<M: Machine> Memory<M> {
             }
         }
         parts.free(self);
+        freed
     }
 
     fn link_one(

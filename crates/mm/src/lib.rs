@@ -17,12 +17,13 @@
 //!
 //! Every operation takes `&self`, and any number of CPUs may be in here. From the outside in:
 //!
-//! 1. the lock that makes errors one at a time ([`Memory::memory_failure`]), and inside it the
-//!    one of the trees of merged pages;
+//! 1. the lock that makes errors, moves and reclaim one at a time ([`Memory::memory_failure`]), and
+//!    inside it the one of the trees of merged pages;
 //! 2. an address space: its areas and tables. Only fork holds two, the older one first;
 //! 3. a file's cache;
 //! 4. a frame; never two, but a tail of a huge page after its head;
-//! 5. the allocator; the lists of spaces and files. None of them holds another.
+//! 5. the allocator; the lists of spaces and files; a file's list of spaces. None of them holds
+//!    another.
 //!
 //! So faults of different processes run side by side, and those of one process one at a time.
 //! Locks spin: whoever calls must not be preempted while inside, nor call from an interrupt.
@@ -43,6 +44,11 @@
 //! * A dirty page of a file that fails leaves a mark: nobody reads the older version from the
 //!   store instead.
 //!
+//! # When memory is short
+//!
+//! What fails for lack of frames is undone, drops its locks, reclaims and starts again. Clean pages
+//! of files go, and private ones that their process gave up; not what is locked, pinned or in use.
+//!
 //! # Huge pages
 //!
 //! A huge page is a block of frames whose head has all that is known of it. It is mapped by whole
@@ -52,8 +58,7 @@
 //!
 //! # What is not here
 //!
-//! Huge pages of files, hugetlb, swap, `mremap`, `mlock`,
-//! merging of areas, per-CPU lists of free frames.
+//! hugetlb, swap, per-CPU lists of free frames.
 
 #![cfg_attr(not(any(test, feature = "sim")), no_std)]
 #![forbid(unsafe_code)]
@@ -68,6 +73,7 @@ mod calls;
 #[cfg(any(test, feature = "sim"))]
 mod check;
 mod compact;
+mod corrected;
 mod entry;
 mod errno;
 mod failure;
@@ -83,8 +89,10 @@ mod machine;
 mod map;
 mod memory;
 mod migrate;
+mod mlock;
 mod pin;
 mod reclaim;
+mod remap;
 mod rmap;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
@@ -99,6 +107,7 @@ pub use buddy::MAX_ORDER;
 pub use calls::{Advice, Placement, Source};
 #[cfg(any(test, feature = "sim"))]
 pub use check::Violation;
+pub use corrected::Corrected;
 pub use entry::{Access, Entry, Protection};
 pub use errno::Errno;
 pub use failure::{Action, Consumer, Context, PageType, Report, Statistics, Victim};
@@ -110,5 +119,7 @@ pub use khugepaged::KhugepagedStatistics;
 pub use ksm::KsmStatistics;
 pub use machine::{Allocation, Machine, Poisoned, StoreError};
 pub use memory::{AddressSpace, Memory, SpaceId};
+pub use mlock::Locking;
 pub use pin::PinnedFrame;
+pub use remap::Destination;
 pub use vma::{OnFork, Sharing};

@@ -17,7 +17,8 @@ use crate::rmap::Mapper;
 use crate::table::{PageTable, pages_end};
 use crate::vma::{Sharing, Vmas};
 use crate::{
-    Entry, Errno, File, FileId, FrameState, KernelBlock, Machine, Pfn, UserFrame, VirtualAddress,
+    Entry, Errno, File, FileId, FrameState, KernelBlock, Locking, Machine, Pfn, UserFrame,
+    VirtualAddress,
 };
 
 /// The name of an address space. It is never used again.
@@ -65,6 +66,8 @@ pub(crate) struct Space {
 #[derive(Debug)]
 pub(crate) struct Inner {
     pub(crate) vmas: Vmas,
+    /// How a new area starts.
+    pub(crate) lock_later: Locking,
     pub(crate) table: PageTable,
 }
 
@@ -79,6 +82,8 @@ pub struct Memory<M> {
     pub(crate) next_space: AtomicU32,
     pub(crate) next_file: AtomicU32,
     pub(crate) failures: Failures,
+    /// Keeps compaction to one block at a time. Taken before the lock of errors.
+    pub(crate) emptying: Mutex<()>,
     pub(crate) ksm: Mutex<Ksm>,
     pub(crate) huge_policy: SharedPolicy,
     pub(crate) khugepaged: Mutex<Khugepaged>,
@@ -104,6 +109,7 @@ impl<M: Machine> Memory<M> {
             next_space: AtomicU32::new(1),
             next_file: AtomicU32::new(1),
             failures: Failures::new(),
+            emptying: Mutex::new(()),
             ksm: Mutex::new(Ksm::new()),
             huge_policy: SharedPolicy::new(),
             khugepaged: Mutex::new(Khugepaged::new(1 << M::INDEX_BITS)),
@@ -185,6 +191,7 @@ impl<M: Machine> Memory<M> {
             merging: Membership::new(),
             inner: Mutex::new(Inner {
                 vmas: Vmas::new(pages_end::<M>()),
+                lock_later: Locking::Unlocked,
                 table,
             }),
         });

@@ -121,12 +121,12 @@ impl<M: Machine> Memory<M> {
         fresh: &UserFrame,
     ) -> Result<(), Stays> {
         let mut slot = file
-            .slot(index, page.pfn())
+            .slots(index, core::slice::from_ref(page))
             .ok_or(Stays::Error(Errno::EBUSY))?;
         self.copy_if_alone(page, fresh, 1)?;
         let dirty = self.frames.lock(page).dirty;
         self.frames.lock(fresh).dirty = dirty;
-        let old = slot.replace(self.frames.get(fresh.pfn()));
+        let old = slot.replace(0, self.frames.get(fresh.pfn()));
         drop(slot);
         self.frames.put(old);
         Ok(())

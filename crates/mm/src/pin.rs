@@ -30,6 +30,8 @@ enum Attempt {
     Pinned(PinnedFrame),
     /// The page is shared, and must be this process's own.
     Shared,
+    /// It has as many pins as can be counted.
+    TooMany,
     /// The page changed since it was faulted in, or is being moved.
     Again,
 }
@@ -41,7 +43,7 @@ impl<M: Machine> Memory<M> {
     /// # Errors
     ///
     /// `EFAULT`: the process may not access it so, or it is beyond the end of its file.
-    /// `EHWPOISON`: it is lost. `ENOMEM`.
+    /// `EHWPOISON`: it is lost. `ENOMEM`; also if 65535 others have pinned it for stores.
     pub fn pin_user_page(
         &self,
         space: &AddressSpace,
@@ -53,6 +55,7 @@ impl<M: Machine> Memory<M> {
             match self.try_pin(space, address, access) {
                 Attempt::Pinned(pin) => return Ok(pin),
                 Attempt::Shared => self.unshare_page(space, address.page())?,
+                Attempt::TooMany => return Err(Errno::ENOMEM),
                 Attempt::Again => crate::lock::relax(),
             }
         }
@@ -72,6 +75,9 @@ impl<M: Machine> Memory<M> {
             return Attempt::Shared;
         }
         let writable = access == Access::Store;
+        if writable && frame.store_pins == u16::MAX {
+            return Attempt::TooMany;
+        }
         let frame = self.frames.pin(&mut frame, pfn, writable);
         Attempt::Pinned(PinnedFrame { frame, writable })
     }

@@ -120,6 +120,19 @@ impl Mappers {
         }
     }
 
+    /// Replaces one that is there.
+    pub(crate) fn replace(&mut self, mapper: Mapper, by: Mapper) {
+        debug_assert!(self.contains(mapper));
+        match self {
+            Self::None => {}
+            Self::One(one) => *one = by,
+            Self::Many(mappers) => {
+                mappers.retain(|other| *other != mapper);
+                mappers.insert(mappers.partition_point(|other| *other < by), by);
+            }
+        }
+    }
+
     /// Removes one that is there. The room for it stays.
     pub(crate) fn remove(&mut self, mapper: Mapper) {
         debug_assert!(self.contains(mapper));

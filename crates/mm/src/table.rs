@@ -289,6 +289,25 @@ impl PageTable {
         None
     }
 
+    /// The first block with a page in `pages`. It costs as much as there are tables.
+    pub(crate) fn next_block<M: Machine>(
+        &self,
+        machine: &M,
+        pages: PageRange,
+    ) -> Option<PageRange> {
+        let mut page = pages.start();
+        while page < pages.end() {
+            let level = match self.slot(machine, page) {
+                Ok(slot) if slot.is_block() => return Some(slot.pages),
+                Ok(_) => LAST - 1,
+                Err(level) => level,
+            };
+            let span = 1 << (M::INDEX_BITS * (LAST - level));
+            page = VirtualPage((page.0 / span + 1) * span);
+        }
+        None
+    }
+
     /// Makes sure that there are tables down to the level `levels`.
     fn prepare_to<M: Machine>(
         &self,
@@ -412,6 +431,24 @@ impl PageTable {
             table,
             index: index::<M>(page, LAST - 1),
             pages: PageRange::block(page, M::INDEX_BITS),
+        })
+    }
+
+    /// Moves an entry of a page, whatever it is, to where there is a prepared, empty one. A frame's mapper
+    /// is the caller's to change.
+    pub(crate) fn relocate<M: Machine>(
+        &self,
+        machine: &M,
+        from: VirtualPage,
+        to: VirtualPage,
+    ) -> Option<Stale> {
+        let entry = self.get(machine, from);
+        debug_assert_eq!(self.get(machine, to), Entry::Empty);
+        self.set(machine, from, Entry::Empty);
+        self.set(machine, to, entry);
+        matches!(entry, Entry::Page(..)).then(|| Stale {
+            space: self.space,
+            pages: PageRange::single(from),
         })
     }
 

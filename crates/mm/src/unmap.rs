@@ -119,7 +119,8 @@ impl<M: Machine> Memory<M> {
         }
     }
 
-    fn zap_tables(&self, gather: &mut Gather<'_, M>, inner: &Inner, pages: PageRange) {
+    /// Gives back the tables in `pages` that are empty.
+    pub(crate) fn zap_tables(&self, gather: &mut Gather<'_, M>, inner: &Inner, pages: PageRange) {
         let mut rest = Some(pages);
         while let Some(range) = rest {
             let Some(span) = inner.table.next_table(&self.machine, range) else {
@@ -135,14 +136,24 @@ impl<M: Machine> Memory<M> {
     /// Unmaps `pages`, of which no area crosses the ends.
     pub(crate) fn unmap_areas(&self, space: SpaceId, inner: &mut Inner, pages: PageRange) {
         let mut gather = Gather::new(self, space);
+        self.remove_areas(&mut gather, inner, pages);
+        self.zap_tables(&mut gather, inner, pages);
+        gather.finish();
+    }
+
+    /// The same, but keeps the tables.
+    pub(crate) fn remove_areas(
+        &self,
+        gather: &mut Gather<'_, M>,
+        inner: &mut Inner,
+        pages: PageRange,
+    ) {
         while let Some(vma) = inner.vmas.remove_in(pages) {
-            self.zap_entries(&mut gather, inner, vma.pages);
+            self.zap_entries(gather, inner, vma.pages);
             if let Backing::File(file, _) = vma.backing {
                 self.close(file);
             }
         }
-        self.zap_tables(&mut gather, inner, pages);
-        gather.finish();
     }
 
     /// Unmaps the whole space.

@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 
 use crate::machine::Permit;
 use crate::map::OrderedMap;
-use crate::{Access, Errno, File, HugeAdvice, PageRange, Protection, VirtualPage};
+use crate::{Access, Errno, File, HugeAdvice, Locking, PageRange, Protection, VirtualPage};
 
 /// Whose stores are seen by whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,12 +67,18 @@ pub(crate) struct Vma {
     /// Its pages may share frames with pages of equal contents (`MADV_MERGEABLE`).
     pub(crate) mergeable: bool,
     pub(crate) huge: HugeAdvice,
+    pub(crate) locking: Locking,
 }
 
 impl Vma {
     /// Whether it allows `access`.
     pub(crate) fn allows(&self, access: Access) -> bool {
         self.protection.allows(access)
+    }
+
+    /// Whether its pages need not stay in memory.
+    pub(crate) fn may_leave(&self) -> bool {
+        self.locking == Locking::Unlocked
     }
 
     /// Whether it is private memory that starts as zeros.
@@ -87,6 +93,45 @@ impl Vma {
             Backing::File(file, first) => {
                 Some((file, first + (page.0 - self.pages.start().0) as u32))
             }
+        }
+    }
+
+    /// Whether `next`, which starts where this one ends, might as well be part of it.
+    fn continues_in(&self, next: &Self) -> bool {
+        // Without a rest pattern: what is added to an area must be thought of here.
+        let Self {
+            pages,
+            protection,
+            sharing,
+            backing,
+            on_fork,
+            mergeable,
+            huge,
+            locking,
+        } = self;
+        let backing = match (backing, &next.backing) {
+            (Backing::Anonymous, Backing::Anonymous) => true,
+            (Backing::File(file, first), Backing::File(other, from)) => {
+                Arc::ptr_eq(file, other) && u64::from(*first) + pages.pages() == u64::from(*from)
+            }
+            _ => false,
+        };
+        backing
+            && pages.end() == next.pages.start()
+            && *protection == next.protection
+            && *sharing == next.sharing
+            && *on_fork == next.on_fork
+            && *mergeable == next.mergeable
+            && *huge == next.huge
+            && *locking == next.locking
+    }
+
+    /// A second area at `to`, with what this one has from `start` on.
+    pub(crate) fn moved(&self, start: VirtualPage, to: PageRange) -> Self {
+        Self {
+            pages: to,
+            backing: self.backing.share_from(start.0 - self.pages.start().0),
+            ..*self
         }
     }
 
@@ -202,6 +247,30 @@ impl Vmas {
         }
     }
 
+    /// Lets an area whose end is that of `range` grow until that has `count` pages. Returns
+    /// whether it could.
+    pub(crate) fn grow(&mut self, range: Option<PageRange>, count: u64) -> bool {
+        let Some((range, vma)) = range.and_then(|range| Some((range, self.find(range.start())?)))
+        else {
+            return false;
+        };
+        let start = vma.pages.start();
+        let at_end = vma.pages.end() == range.end();
+        let end = range.start().0.checked_add(count).map(VirtualPage);
+        let more = end.and_then(|end| PageRange::new(range.end(), end));
+        let Some(more) = more.filter(|more| more.end() <= self.end) else {
+            return false;
+        };
+        if !at_end || !self.is_unused(more) {
+            return false;
+        }
+        if let Some(vma) = self.by_start.get_mut(start) {
+            vma.pages = vma.pages.hull(more);
+        }
+        self.merge(more);
+        true
+    }
+
     /// Adds an area where there is none. On `ENOMEM` nothing changed, and the area is gone: the
     /// caller has its file still.
     pub(crate) fn insert(&mut self, permit: Permit, vma: Vma) -> Result<(), Errno> {
@@ -220,13 +289,14 @@ impl Vmas {
         debug_assert!(self.is_unused(vma.pages));
         let pages = vma.pages;
         self.by_start.insert_reserved(pages.start(), vma);
+        self.merge(pages);
         if pages.start() >= self.placement_start() {
             self.next = pages.end();
         }
     }
 
     /// Splits the area that spans `page`, so that one starts there. This alone changes nothing
-    /// that anyone can see.
+    /// that anyone can see, and [`merge`](Self::merge) undoes it.
     ///
     /// # Errors
     ///
@@ -272,18 +342,62 @@ impl Vmas {
         }
     }
 
-    /// Applies `change` to the areas within `pages`, of which no area crosses the ends.
+    /// Applies `change` to the areas within `pages`, of which no area crosses the ends, and
+    /// merges those that became alike.
     pub(crate) fn change(&mut self, pages: PageRange, mut change: impl FnMut(&mut Vma)) {
         let mut page = pages.start();
-        while let Some((start, _)) = self.by_start.ceiling(page) {
-            if start >= pages.end() {
-                return;
-            }
-            if let Some(vma) = self.by_start.get_mut(start) {
-                change(vma);
-                page = vma.pages.end();
+        while let Some((start, _)) = self.by_start.ceiling(page)
+            && start < pages.end()
+            && let Some(vma) = self.by_start.get_mut(start)
+        {
+            change(vma);
+            page = vma.pages.end();
+        }
+        self.merge(pages);
+    }
+
+    /// Merges areas that are alike within `pages` and across its ends.
+    pub(crate) fn merge(&mut self, pages: PageRange) {
+        let mut page = pages.start();
+        while page <= pages.end() {
+            self.merge_at(page);
+            match self.find_from(page) {
+                Some(vma) => page = vma.pages.end(),
+                None => return,
             }
         }
+    }
+
+    /// Merges the areas that end and start at `page`, if they are alike.
+    fn merge_at(&mut self, page: VirtualPage) {
+        let Some((start, pages)) = self.mergeable_at(page) else {
+            return;
+        };
+        let upper = self.by_start.remove(page);
+        if let Some(Backing::File(file, _)) = upper.map(|upper| upper.backing) {
+            // The lower half is a user still, so this is never the last.
+            file.remove_user();
+        }
+        if let Some(lower) = self.by_start.get_mut(start) {
+            lower.pages = pages;
+        }
+    }
+
+    /// Where the area starts that ends at `page` and might go on, and what it would span.
+    fn mergeable_at(&self, page: VirtualPage) -> Option<(VirtualPage, PageRange)> {
+        let upper = self.by_start.get(page)?;
+        let lower = self.find(VirtualPage(page.0.checked_sub(1)?))?;
+        lower
+            .continues_in(upper)
+            .then(|| (lower.pages.start(), lower.pages.hull(upper.pages)))
+    }
+
+    /// The first place where two areas meet that are alike.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn unmerged(&self) -> Option<VirtualPage> {
+        self.iter()
+            .map(|vma| vma.pages.start())
+            .find(|start| self.mergeable_at(*start).is_some())
     }
 
     pub(crate) fn len(&self) -> usize {

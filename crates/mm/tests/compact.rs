@@ -3,47 +3,50 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use mm::sim::{CPUS, Random, SimMachine, memory, try_access};
+use mm::sim::{CPUS, Random, SimMachine, memory, memory_with, try_access};
 use mm::{
-    Access, AddressSpace, Entry, Errno, FileKind, FrameState, MAX_ORDER, Memory, Outcome,
+    Access, AddressSpace, Advice, Entry, Errno, FileKind, FrameState, MAX_ORDER, Memory, Outcome,
     PAGE_SIZE, Pfn, Placement, Protection, Sharing, Source, VirtualAddress,
 };
 
 fn at(page: u64) -> VirtualAddress {
-    VirtualAddress(0x7000_0000 + page * PAGE_SIZE as u64)
+    VirtualAddress(0x700_0000 + page * PAGE_SIZE as u64)
 }
 
-fn process(memory: &Memory<SimMachine>, pages: u64) -> AddressSpace {
+fn process<const BITS: u32>(memory: &Memory<SimMachine<BITS>>, pages: u64) -> AddressSpace {
     let space = memory.create().unwrap();
     map(memory, &space, pages);
     space
 }
 
-fn map(memory: &Memory<SimMachine>, space: &AddressSpace, pages: u64) {
+fn map<const BITS: u32>(memory: &Memory<SimMachine<BITS>>, space: &AddressSpace, pages: u64) {
+    map_at(memory, space, 0, pages);
+}
+
+fn map_at<const BITS: u32>(
+    memory: &Memory<SimMachine<BITS>>,
+    space: &AddressSpace,
+    first: u64,
+    pages: u64,
+) {
     let (rw, private) = (Protection::READ_WRITE, Sharing::Private);
     let length = pages * PAGE_SIZE as u64;
+    let place = Placement::Fixed(at(first));
     memory
-        .mmap(
-            space,
-            Placement::Fixed(at(0)),
-            length,
-            rw,
-            private,
-            Source::Anonymous,
-        )
+        .mmap(space, place, length, rw, private, Source::Anonymous)
         .unwrap();
 }
 
-fn unmap(memory: &Memory<SimMachine>, space: &AddressSpace, page: u64) {
+fn unmap<const BITS: u32>(memory: &Memory<SimMachine<BITS>>, space: &AddressSpace, page: u64) {
     memory.munmap(space, at(page), PAGE_SIZE as u64).unwrap();
 }
 
-fn touch(
-    memory: &Memory<SimMachine>,
+fn touch<const BITS: u32>(
+    memory: &Memory<SimMachine<BITS>>,
     space: &AddressSpace,
     (cpu, page): (usize, u64),
     access: Access,
-    mut act: impl FnMut(&SimMachine, Pfn) -> bool,
+    mut act: impl FnMut(&SimMachine<BITS>, Pfn) -> bool,
 ) -> Outcome {
     for _ in 0..1000 {
         match try_access(memory, space, cpu, at(page).page(), access, &mut act).unwrap() {
@@ -55,7 +58,12 @@ fn touch(
     panic!("it does not end");
 }
 
-fn store(memory: &Memory<SimMachine>, space: &AddressSpace, place: (usize, u64), value: u8) {
+fn store<const BITS: u32>(
+    memory: &Memory<SimMachine<BITS>>,
+    space: &AddressSpace,
+    place: (usize, u64),
+    value: u8,
+) {
     let outcome = touch(memory, space, place, Access::Store, |machine, pfn| {
         machine.cpu_store(pfn, 0, &[value; PAGE_SIZE]);
         true
@@ -63,7 +71,11 @@ fn store(memory: &Memory<SimMachine>, space: &AddressSpace, place: (usize, u64),
     assert_eq!(outcome, Outcome::Resolved);
 }
 
-fn load(memory: &Memory<SimMachine>, space: &AddressSpace, place: (usize, u64)) -> u8 {
+fn load<const BITS: u32>(
+    memory: &Memory<SimMachine<BITS>>,
+    space: &AddressSpace,
+    place: (usize, u64),
+) -> u8 {
     let mut byte = [0];
     let outcome = touch(memory, space, place, Access::Load, |machine, pfn| {
         machine.cpu_load(pfn, 99, &mut byte).is_ok()
@@ -73,25 +85,31 @@ fn load(memory: &Memory<SimMachine>, space: &AddressSpace, place: (usize, u64)) 
 }
 
 /// A process with a page in every other frame, and no two free frames side by side.
-fn fragmented(memory: &Memory<SimMachine>) -> AddressSpace {
+fn fragmented<const BITS: u32>(memory: &Memory<SimMachine<BITS>>) -> AddressSpace {
     let space = process(memory, 200);
-    let mut pages = 0;
-    while memory.free_frames() > 0 {
-        store(memory, &space, (0, pages), pages as u8);
-        pages += 1;
+    // Tables first, so that they lie together.
+    let one_of_each_table = (0..200).step_by(16);
+    let others = (0..200).filter(|page| page % 16 != 0);
+    for page in one_of_each_table.chain(others) {
+        if memory.free_frames() > 0 {
+            store(memory, &space, (0, page), page as u8);
+        }
     }
-    // Pages follow each other in memory.
-    (0..pages)
-        .step_by(2)
-        .for_each(|page| unmap(memory, &space, page));
+    for page in 0..200 {
+        if let Entry::Page(Pfn(pfn), _) = memory.entry(&space, at(page))
+            && pfn.is_multiple_of(2)
+        {
+            unmap(memory, &space, page);
+        }
+    }
     let blocks = memory.free_blocks();
     assert_eq!(blocks[0], memory.free_frames(), "{blocks:?}");
     space
 }
 
-fn check(memory: &Memory<SimMachine>, space: &AddressSpace) {
+fn check<const BITS: u32>(memory: &Memory<SimMachine<BITS>>, space: &AddressSpace) {
     memory.check().unwrap();
-    for page in (1..200).step_by(2) {
+    for page in 0..200 {
         if memory.entry(space, at(page)) != Entry::Empty {
             assert_eq!(load(memory, space, (0, page)), page as u8);
         }
@@ -176,6 +194,26 @@ fn a_page_that_cannot_be_read_is_dealt_with_and_another_block_serves() {
     assert_eq!(memory.frame_state(failed), Some(FrameState::Isolated));
     assert_eq!(memory.entry(&space, at(page)), Entry::HwPoison(failed));
     unmap(&memory, &space, page);
+    check(&memory, &space);
+}
+
+#[test]
+fn small_pages_become_a_huge_one_where_there_is_only_scattered_memory() {
+    let memory = memory_with::<4>(128);
+    let space = fragmented(&memory);
+    let first = (0..200)
+        .find(|page| at(*page).0.is_multiple_of(16 * 4096))
+        .unwrap();
+    let length = 16 * PAGE_SIZE as u64;
+    map_at(&memory, &space, first, 16);
+    store(&memory, &space, (0, first + 3), 3);
+    assert!(memory.free_blocks()[4..].iter().all(|count| *count == 0));
+    memory
+        .madvise(&space, at(first), length, Advice::Collapse)
+        .unwrap();
+    assert_eq!(memory.mapping_shift(&space, at(first)), 16);
+    assert_eq!(load(&memory, &space, (0, first + 3)), 3);
+    memory.munmap(&space, at(first), length).unwrap();
     check(&memory, &space);
 }
 

@@ -1,13 +1,14 @@
 //! Huge pages: who gets one, what splits one, and what an error in one takes.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use mm::sim::{CPUS, FIRST_FRAME, Random, SimMachine, memory, memory_with, try_access};
 use mm::{
-    Access, Action, AddressSpace, Advice, BusCode, Consumer, Context, Entry, Errno, FrameState,
-    HugeAdvice, HugePolicy, Memory, Outcome, PAGE_SHIFT, PAGE_SIZE, PageType, Pfn, Placement,
-    Protection, Sharing, Sigbus, Source, VirtualAddress,
+    Access, Action, AddressSpace, Advice, BusCode, Consumer, Context, Entry, Errno, File, FileKind,
+    FrameState, HugeAdvice, HugePolicy, Memory, Outcome, PAGE_SHIFT, PAGE_SIZE, PageType, Pfn,
+    Placement, Protection, Sharing, Sigbus, Source, VirtualAddress,
 };
 
 /// Tables of 16 entries, and so huge pages of 16 pages.
@@ -598,6 +599,202 @@ fn a_pin_on_a_piece_stays_when_the_rest_is_split_or_forked() {
     memory.unpin_user_page(pin);
     assert_eq!(memory.free_frames(), before + PIECES as usize);
     memory.check().unwrap();
+}
+
+/// A file with a page of each number, mapped where a huge page may be.
+fn file(memory: &Small, kind: FileKind, sharing: Sharing) -> (AddressSpace, Arc<File>) {
+    let file = memory.create_file(kind, HUGE).unwrap();
+    for number in 0..PIECES {
+        let position = number * PAGE_SIZE as u64;
+        let bytes = [number as u8; PAGE_SIZE];
+        assert_eq!(memory.write_file(&file, position, &bytes), Ok(PAGE_SIZE));
+    }
+    memory.sync(&file).unwrap();
+    (map_file(memory, &file, sharing), file)
+}
+
+fn map_file(memory: &Small, file: &Arc<File>, sharing: Sharing) -> AddressSpace {
+    let space = memory.create().unwrap();
+    let (place, source) = (Placement::Fixed(AT), Source::File(file, 0));
+    memory
+        .mmap(&space, place, HUGE, Protection::READ_WRITE, sharing, source)
+        .unwrap();
+    space
+}
+
+#[test]
+fn pages_of_a_file_become_a_huge_one_that_all_map() {
+    let memory = memory_with::<BITS>(FRAMES);
+    for kind in [FileKind::Stored, FileKind::Memory] {
+        let (space, file) = file(&memory, kind, Sharing::Shared);
+        let other = map_file(&memory, &file, Sharing::Private);
+        all_there(&memory, &space);
+        all_there(&memory, &other);
+        assert_eq!(collapse(&memory, &space), Ok(()));
+        memory.check().unwrap();
+        for space in [&space, &other] {
+            all_there(&memory, space);
+            assert_eq!(memory.mapping_shift(space, AT), HUGE_SHIFT);
+        }
+        assert_eq!(frame(&memory, &space, 3), frame(&memory, &other, 3));
+        let mut bytes = [0; 2];
+        let read = memory.read_file(&file, 6 * PAGE_SIZE as u64 - 1, &mut bytes);
+        assert_eq!((read, bytes), (Ok(2), [5, 6]));
+        // A private store copies one page, and splits.
+        assert_eq!(store(&memory, &other, 3, 99), Outcome::Resolved);
+        assert_eq!(load(&memory, &other, 3), Ok(99));
+        all_there(&memory, &space);
+        assert_eq!(memory.mapping_shift(&space, AT), PAGE_SHIFT);
+        memory.check().unwrap();
+        memory.destroy(space);
+        memory.destroy(other);
+        memory.close(file);
+    }
+    assert_eq!(memory.free_frames(), FRAMES as usize);
+}
+
+#[test]
+fn stores_and_writes_split_what_is_clean_and_not_what_is_in_memory_only() {
+    for kind in [FileKind::Stored, FileKind::Memory] {
+        let memory = memory_with::<BITS>(FRAMES);
+        let (space, file) = file(&memory, kind, Sharing::Shared);
+        let huge = |kind| match kind {
+            FileKind::Stored => PAGE_SHIFT,
+            FileKind::Memory => HUGE_SHIFT,
+        };
+        for round in 0..3 {
+            assert_eq!(collapse(&memory, &space), Ok(()));
+            all_there(&memory, &space);
+            match round {
+                0 => assert_eq!(store(&memory, &space, 4, 4), Outcome::Resolved),
+                1 => {
+                    let at = 4 * PAGE_SIZE as u64;
+                    assert_eq!(memory.write_file(&file, at, &[4; 9]), Ok(9));
+                }
+                _ => {
+                    let pin = memory.pin_user_page(&space, page(4), Access::Store);
+                    memory.unpin_user_page(pin.unwrap());
+                }
+            }
+            memory.check().unwrap();
+            all_there(&memory, &space);
+            assert_eq!(
+                memory.mapping_shift(&space, AT),
+                huge(kind),
+                "{kind:?} {round}"
+            );
+            if kind == FileKind::Stored {
+                assert_eq!(
+                    collapse(&memory, &space),
+                    Err(Errno::EAGAIN),
+                    "a page is dirty"
+                );
+            }
+            memory.sync(&file).unwrap();
+            if kind == FileKind::Stored {
+                let stored = memory.machine().stored(file.id(), 4);
+                assert_eq!(stored, [4; PAGE_SIZE]);
+            }
+        }
+        all_there(&memory, &space);
+    }
+}
+
+#[test]
+fn an_error_in_a_huge_page_of_a_file_takes_one_page_or_none() {
+    let memory = memory_with::<BITS>(FRAMES);
+    for (kind, lost_pages) in [(FileKind::Stored, 0), (FileKind::Memory, 1)] {
+        let (space, file) = file(&memory, kind, Sharing::Shared);
+        collapse(&memory, &space).unwrap();
+        all_there(&memory, &space);
+        memory.machine().poison(frame(&memory, &space, 9), 0);
+        let failed = (0..PIECES).filter(|number| load(&memory, &space, *number).is_err());
+        assert_eq!(failed.count(), lost_pages);
+        memory.check().unwrap();
+        memory.destroy(space);
+        memory.close(file);
+    }
+    // Without memory to split it with, what is on no store is lost as a whole.
+    for (kind, lost_pages) in [(FileKind::Stored, 0), (FileKind::Memory, PIECES as usize)] {
+        let (space, file) = file(&memory, kind, Sharing::Shared);
+        collapse(&memory, &space).unwrap();
+        all_there(&memory, &space);
+        let pfn = frame(&memory, &space, 9);
+        memory.machine().refuse_allocation(0);
+        let report = memory.memory_failure(pfn, Context::default()).unwrap();
+        assert_eq!(report.page, PageType::UnsplitThp);
+        memory.check().unwrap();
+        let failed = (0..PIECES).filter(|number| load(&memory, &space, *number).is_err());
+        assert_eq!(failed.count(), lost_pages);
+        memory.destroy(space);
+        memory.close(file);
+    }
+    assert_eq!(memory.corrupted_bytes(), 4 * PAGE_SIZE as u64);
+    assert_eq!(memory.free_frames(), FRAMES as usize - 4);
+}
+
+#[test]
+fn what_cannot_be_read_stops_the_collapse_of_a_file() {
+    let memory = memory_with::<BITS>(FRAMES);
+    let (space, file) = file(&memory, FileKind::Memory, Sharing::Shared);
+    all_there(&memory, &space);
+    memory.machine().poison(frame(&memory, &space, 9), 3);
+    assert_eq!(collapse(&memory, &space), Err(Errno::EINVAL));
+    memory.check().unwrap();
+    for number in (0..PIECES).filter(|number| *number != 9) {
+        assert_eq!(load(&memory, &space, number), Ok(number as u8));
+    }
+    assert_eq!(load(&memory, &space, 9), Err(lost(9, PAGE_SHIFT)));
+    assert_eq!(collapse(&memory, &space), Err(Errno::EIO), "a page is lost");
+    // Nor does one that is pinned move, nor a file that is too short.
+    let pin = memory.pin_user_page(&space, page(3), Access::Load).unwrap();
+    let bytes = [9; PAGE_SIZE];
+    let at = 9 * PAGE_SIZE as u64;
+    assert_eq!(memory.write_file(&file, at, &bytes), Ok(PAGE_SIZE));
+    assert_eq!(collapse(&memory, &space), Err(Errno::EAGAIN));
+    assert_eq!(frame(&memory, &space, 3), pin.frame().pfn());
+    memory.unpin_user_page(pin);
+    for allocation in 0..2 {
+        memory.machine().refuse_allocation(allocation);
+        assert_eq!(collapse(&memory, &space), Err(Errno::ENOMEM));
+    }
+    assert_eq!(collapse(&memory, &space), Ok(()));
+    all_there(&memory, &space);
+    memory.truncate(&file, HUGE - 1).unwrap();
+    memory.truncate(&file, HUGE / 2 + 1).unwrap();
+    memory.check().unwrap();
+    assert_eq!(load(&memory, &space, 7), Ok(7));
+    assert_eq!(memory.mapping_shift(&space, page(7)), PAGE_SHIFT);
+    assert!(matches!(load(&memory, &space, 9), Err(Outcome::Sigbus(_))));
+    assert_eq!(collapse(&memory, &space), Err(Errno::EINVAL));
+    memory.check().unwrap();
+}
+
+#[test]
+fn a_mapping_that_does_not_fit_splits_a_huge_page_of_a_file() {
+    let memory = memory_with::<BITS>(FRAMES);
+    let (space, file) = file(&memory, FileKind::Stored, Sharing::Shared);
+    collapse(&memory, &space).unwrap();
+    all_there(&memory, &space);
+    assert_eq!(memory.mapping_shift(&space, AT), HUGE_SHIFT);
+    let odd = memory.create().unwrap();
+    let (place, sharing) = (Placement::Fixed(page(1)), Sharing::Shared);
+    let source = Source::File(&file, 0);
+    memory
+        .mmap(&odd, place, HUGE, Protection::READ, sharing, source)
+        .unwrap();
+    assert_eq!(load(&memory, &odd, 8), Ok(7));
+    assert_eq!(memory.mapping_shift(&space, AT), PAGE_SHIFT);
+    let part = memory.madvise(&odd, page(1), HUGE, Advice::Collapse);
+    assert_eq!(part, Ok(()), "there is no whole block in it");
+    memory.check().unwrap();
+    // Reclaim splits one that nobody touches, and takes it piece by piece.
+    collapse(&memory, &space).unwrap();
+    all_there(&memory, &space);
+    while memory.reclaim(100) > 0 {}
+    memory.check().unwrap();
+    assert_eq!(memory.entry(&space, AT), Entry::Empty);
+    all_there(&memory, &space);
 }
 
 /// One process of the test below: its pages hold its own mark, or zeros, or are lost.

@@ -198,3 +198,19 @@ fn a_page_that_a_pin_may_store_to_is_never_clean() {
     memory.unpin_user_page(pin);
     assert_eq!(memory.frame_state(pfn), Some(FrameState::Isolated));
 }
+
+#[test]
+fn pins_beyond_counting_are_refused() {
+    let memory = memory(64);
+    let space = anonymous(&memory);
+    let pins: Vec<_> = (0..u16::MAX)
+        .map(|_| memory.pin_user_page(&space, AT, Access::Store).unwrap())
+        .collect();
+    assert_eq!(
+        memory.pin_user_page(&space, AT, Access::Store).err(),
+        Some(Errno::ENOMEM)
+    );
+    pins.into_iter().for_each(|pin| memory.unpin_user_page(pin));
+    memory.destroy(space);
+    assert_eq!(memory.free_frames(), 64);
+}

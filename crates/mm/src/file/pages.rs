@@ -6,7 +6,7 @@
 
 use alloc::sync::Arc;
 
-use super::{File, Piece, Slot, piece};
+use super::{File, FileKind, Piece, Slot, piece};
 use crate::{Errno, FrameState, Machine, Memory, PAGE_SIZE, Pfn, UserFrame};
 
 /// Moving the bytes of a page ended early.
@@ -111,6 +111,8 @@ impl<M: Machine> Memory<M> {
             let piece = piece(position + done as u64, length - done)?;
             let frame = match self.cached_or_fetch(file, piece.index) {
                 Ok(frame) => frame,
+                // Truncated while it was read.
+                Err(_) if file.size() <= position + done as u64 => return Ok(done),
                 Err(error) => return some(done, error),
             };
             self.frames.lock(&frame).touched = true;
@@ -155,7 +157,7 @@ impl<M: Machine> Memory<M> {
             let before = file.size();
             let end = at + piece.length as u64;
             if end > before {
-                file.cache.lock().size = end;
+                self.set_size(file, end);
             }
             let Err(halted) = self.fill_piece(file, &piece, &mut fill) else {
                 done += piece.length;
@@ -167,7 +169,7 @@ impl<M: Machine> Memory<M> {
                 } else {
                     at + halted.done as u64
                 };
-                file.cache.lock().size = before.max(stored);
+                self.set_size(file, before.max(stored));
             }
             done += halted.done;
             if let Halt::Other(error) = halted.cause {
@@ -191,6 +193,17 @@ impl<M: Machine> Memory<M> {
             let page = self
                 .cached_or_fetch(file, piece.index)
                 .map_err(Halted::before)?;
+            if file.kind == FileKind::Stored && self.frames.lock(&page).huge {
+                // A huge page of a store is clean.
+                let pfn = page.pfn();
+                self.frames.put(page);
+                match self.with_reclaim(|| self.split(pfn)) {
+                    Ok(()) => {}
+                    Err(Errno::EBUSY) => crate::lock::relax(),
+                    Err(error) => return Err(Halted::before(error)),
+                }
+                continue;
+            }
             let poisoned = {
                 let mut frame = self.frames.lock(&page);
                 // Dirty first: from the first byte on, what the store has is not what was
@@ -205,7 +218,7 @@ impl<M: Machine> Memory<M> {
                 return filled;
             }
             self.frames.put(page);
-            core::hint::spin_loop();
+            crate::lock::relax();
         }
     }
 

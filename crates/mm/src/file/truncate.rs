@@ -117,6 +117,9 @@ impl<M: Machine> Memory<M> {
             maps = true;
             let skipped = first.saturating_sub(u64::from(index));
             let start = VirtualPage(vma.pages.start().0 + skipped);
+            // What a huge page shows before the end comes back by a fault.
+            let across = inner.table.block_across(&self.machine, start);
+            let start = across.map_or(start, |(block, _)| block.start());
             if let Some(beyond) = PageRange::new(start, vma.pages.end()) {
                 self.zap(space, inner, beyond);
             }

@@ -5,6 +5,7 @@
 //! cannot be read, they stay as they were, and that one is isolated afterwards.
 
 mod anonymous;
+mod file;
 
 use alloc::sync::Arc;
 
@@ -13,7 +14,7 @@ use crate::migrate::Stays;
 use crate::rmap::Mapper;
 use crate::table::pages_end;
 use crate::{
-    AddressSpace, Entry, Errno, HugeAdvice, Machine, Memory, PageRange, SpaceId, VirtualPage,
+    AddressSpace, Entry, Errno, File, HugeAdvice, Machine, Memory, PageRange, SpaceId, VirtualPage,
 };
 
 /// The scanner and its settings.
@@ -68,6 +69,15 @@ pub struct KhugepagedStatistics {
     pub pages_collapsed: u64,
     /// How often the scanner has visited everything.
     pub full_scans: u64,
+}
+
+/// What is to be collapsed.
+enum Target {
+    /// Nothing: it is huge, or not all of one area.
+    None,
+    Anonymous,
+    /// The pages of a file from this one on. The target counts as a user of the file.
+    File(Arc<File>, u32),
 }
 
 impl<M: Machine> Memory<M> {
@@ -135,8 +145,7 @@ impl<M: Machine> Memory<M> {
     fn next_block_of(&self, inner: &Inner, mut page: VirtualPage) -> Option<PageRange> {
         loop {
             let area = inner.vmas.find_from(page)?;
-            if area.is_private_anonymous()
-                && self.huge_policy.allows(area.huge)
+            if self.huge_policy.allows(area.huge)
                 && let Some(rest) = PageRange::new(page.max(area.pages.start()), area.pages.end())
                 && let Some(block) = inner.table.next_table(&self.machine, rest)
             {
@@ -170,37 +179,64 @@ impl<M: Machine> Memory<M> {
         result
     }
 
-    /// Whether there is something to collapse: a block that is huge, or not all of one area, is
-    /// left alone.
+    /// What there is to collapse in a block.
     ///
     /// # Errors
     ///
     /// `EINVAL`: the area may not have huge pages, or the block is lost.
-    fn has_small_pages(&self, inner: &Inner, block: PageRange) -> Result<bool, Errno> {
+    fn target(&self, inner: &Inner, block: PageRange) -> Result<Target, Errno> {
         let area = inner.vmas.find(block.start());
         let Some(area) = area.filter(|area| area.pages.covers(block)) else {
-            return Ok(false);
+            return Ok(Target::None);
         };
-        if area.huge == HugeAdvice::Against || !area.is_private_anonymous() {
+        if area.huge == HugeAdvice::Against {
             return Err(Errno::EINVAL);
         }
         match inner.table.lookup(&self.machine, block.start()) {
-            (pages, Entry::Page(..)) if pages == block => Ok(false),
-            (pages, _) if pages == block => Err(Errno::EINVAL),
-            _ => Ok(true),
+            (pages, Entry::Page(..)) if pages == block => return Ok(Target::None),
+            (pages, _) if pages == block => return Err(Errno::EINVAL),
+            _ => {}
+        }
+        match area.file_page(block.start()) {
+            None => Ok(Target::Anonymous),
+            Some((file, index)) if u64::from(index).is_multiple_of(self.frames.pieces()) => {
+                file.add_user();
+                Ok(Target::File(Arc::clone(file), index))
+            }
+            Some(_) => Err(Errno::EINVAL),
         }
     }
 
     /// Makes a huge page of the pages in a block. On an error they are as they were.
     fn collapse(&self, space: &Space, block: PageRange, limits: Limits) -> Result<(), Errno> {
-        let collapsed = {
-            // No frame is found to be poisoned meanwhile, and none moves.
-            let _one = self.failures.lock();
-            let inner = space.inner.lock();
-            if !self.has_small_pages(&inner, block)? {
-                return Ok(());
+        let order = M::INDEX_BITS as usize;
+        match self.try_collapse(space, block, limits) {
+            // There may be enough memory, but not in one piece.
+            Err(Errno::ENOMEM) if !self.frames.has_free_block(order) => {
+                self.compact(order)?;
+                self.try_collapse(space, block, limits)
             }
-            self.collapse_anonymous(space.id, &inner, block, limits)
+            result => result,
+        }
+    }
+
+    fn try_collapse(&self, space: &Space, block: PageRange, limits: Limits) -> Result<(), Errno> {
+        // No frame is found to be poisoned meanwhile, and none moves.
+        let one = self.failures.lock();
+        let inner = space.inner.lock();
+        let collapsed = match self.target(&inner, block)? {
+            Target::None => return Ok(()),
+            Target::Anonymous => {
+                let collapsed = self.collapse_anonymous(space.id, &inner, block, limits);
+                drop((inner, one));
+                collapsed
+            }
+            Target::File(file, index) => {
+                drop((inner, one));
+                let collapsed = self.collapse_file(&file, index, limits);
+                self.close(file);
+                collapsed
+            }
         };
         match collapsed {
             Ok(()) => {

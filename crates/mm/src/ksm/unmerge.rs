@@ -192,6 +192,10 @@ impl<M: Machine> Memory<M> {
         pages: PageRange,
     ) -> impl Iterator<Item = Result<crate::VirtualPage, Stop>> + 'a {
         let mut rest = PageRange::new(pages.start(), pages.end().min(pages_end::<M>()));
+        if inner.vmas.len() == 0 {
+            // The space may have ended, and its tables be someone else's.
+            rest = None;
+        }
         core::iter::from_fn(move || {
             loop {
                 let range = rest?;

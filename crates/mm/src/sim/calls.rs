@@ -4,10 +4,10 @@ use std::format;
 
 use super::World;
 use super::model::{PageModel, Process, Shows};
-use super::world::{Checked, FILE_PAGES, PROCESSES, WINDOW, WINDOW_PAGES};
+use super::world::{Checked, FILE_PAGES, INDEX_BITS, PROCESSES, WINDOW, WINDOW_PAGES};
 use crate::{
-    Access, Advice, Entry, Errno, FrameState, OnFork, PAGE_SIZE, Placement, Protection, Sharing,
-    Source, VirtualPage,
+    Access, Advice, Entry, Errno, FrameState, HugeAdvice, Locking, OnFork, PAGE_SIZE, Placement,
+    Protection, Sharing, Source, VirtualPage,
 };
 
 impl World {
@@ -29,7 +29,11 @@ impl World {
     pub(super) fn map(&mut self, process: usize, page: VirtualPage, c: u32, d: u32) -> Checked {
         // Sometimes all of the window, so that a huge page has room.
         let whole = c & 128 == 0;
-        let (page, pages) = if whole {
+        let of_file = whole && d & 32 == 0;
+        let (page, pages) = if of_file {
+            let block = (WINDOW >> INDEX_BITS) + 1;
+            (VirtualPage(block << INDEX_BITS), 1 << INDEX_BITS)
+        } else if whole {
             (VirtualPage(WINDOW), u64::from(WINDOW_PAGES))
         } else {
             (page, 1 + u64::from(c % 8))
@@ -42,11 +46,14 @@ impl World {
             Sharing::Shared
         };
         let number = match whole {
-            true => self.files.len(),
-            false => (d >> 4) as usize % (self.files.len() + 1),
+            true if !of_file => self.files.len(),
+            _ => (d >> 4) as usize % (self.files.len() + 1),
         };
         let model = self.files.get(number);
-        let first = (d >> 8) % FILE_PAGES;
+        let first = match of_file {
+            true => 0,
+            false => (d >> 8) % FILE_PAGES,
+        };
         let pages = if model.is_some() {
             pages.min(u64::from(FILE_PAGES - first))
         } else {
@@ -82,6 +89,8 @@ impl World {
             Ok(())
         };
         if self.call(got.map(|_| ()), expected, "mmap")? {
+            let merges_all = self.processes[process].merges_all;
+            let lock_later = self.processes[process].lock_later;
             for (count, page) in range.enumerate() {
                 let shows = match number < self.files.len() {
                     true => Shows::File(number, first + count as u32),
@@ -96,9 +105,13 @@ impl World {
                     told: false,
                     freed: false,
                     pin: None,
+                    huge: HugeAdvice::None,
+                    locking: lock_later,
+                    mergeable: merges_all && sharing == Sharing::Private,
                     on_fork: OnFork::Inherit,
                 };
                 self.processes[process].pages.insert(page, model);
+                self.note_copy(process, page);
             }
         }
         Ok(())
@@ -180,13 +193,37 @@ impl World {
                 expected = Err(Errno::EINVAL);
             }
         }
+        let range = page..VirtualPage(page.0 + pages);
+        let mut models = self.processes[process].pages.range(range);
+        if expected.is_ok()
+            && [Advice::DontNeed, Advice::Free].contains(&advice)
+            && models.any(|(_, model)| model.locking != Locking::Unlocked)
+        {
+            expected = Err(Errno::EINVAL);
+        }
         let space = &self.processes[process].space;
         let length = pages * PAGE_SIZE as u64;
+        // Giving up a page that is lost gives up the loss too, whether its process knew or not.
+        let lost = |page: &VirtualPage| {
+            let entry = self.memory.entry(space, page.address());
+            advice == Advice::Free && matches!(entry, Entry::HwPoison(_))
+        };
+        let range = page.0..page.0 + pages;
+        let lost: Vec<_> = range.map(VirtualPage).filter(lost).collect();
         let got = self.memory.madvise(space, page.address(), length, advice);
         if self.call(got, expected, "madvise")? {
+            let models = &mut self.processes[process].pages;
+            for page in lost {
+                models
+                    .get_mut(&page)
+                    .into_iter()
+                    .for_each(PageModel::forget);
+            }
             self.change(process, page, pages, |model| match advice {
                 Advice::Fork(on_fork) => model.on_fork = on_fork,
-                Advice::Mergeable | Advice::Unmergeable | Advice::Huge(_) => {}
+                Advice::Mergeable => model.mergeable = model.sharing == Sharing::Private,
+                Advice::Unmergeable => model.mergeable = false,
+                Advice::Huge(huge) => model.huge = huge,
                 Advice::Free if model.told => model.forget(),
                 Advice::Free => model.freed = model.own.is_some(),
                 _ => model.forget(),
@@ -263,7 +300,7 @@ impl World {
         match self.memory.fork(&self.processes[process].space) {
             Ok(space) => {
                 let inherit = |(page, model): (&VirtualPage, &PageModel)| {
-                    let mut model = model.unpinned();
+                    let mut model = model.inherited();
                     if model.on_fork == OnFork::Wipe {
                         model.forget();
                     }
@@ -274,10 +311,13 @@ impl World {
                     .iter()
                     .filter_map(inherit)
                     .collect();
-                let early_kill = self.processes[process].early_kill;
+                let parent = &self.processes[process];
+                let (early_kill, merges_all) = (parent.early_kill, parent.merges_all);
                 self.processes.push(Process {
                     space,
                     early_kill,
+                    merges_all,
+                    lock_later: Locking::Unlocked,
                     pages,
                 });
                 Ok(())

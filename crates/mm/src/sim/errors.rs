@@ -4,10 +4,11 @@ use std::format;
 use std::vec::Vec;
 
 use super::World;
-use super::world::{Checked, WINDOW, WINDOW_PAGES};
+use super::machine::FIRST_FRAME;
+use super::world::{Checked, THRESHOLD, WINDOW, WINDOW_PAGES};
 use crate::{
-    Access, Action, AddressSpace, BusCode, Context, Entry, Errno, FrameState, PAGE_SIZE, PageType,
-    Pfn, Victim, VirtualPage,
+    Access, Action, AddressSpace, BusCode, Context, Corrected, Entry, Errno, FrameState, PAGE_SIZE,
+    PageType, Pfn, Victim, VirtualPage,
 };
 
 impl World {
@@ -191,11 +192,38 @@ impl World {
         }
     }
 
+    pub(super) fn corrected_error(&mut self, process: usize, page: VirtualPage, c: u32) -> Checked {
+        // The same few frames again and again, or nothing would come of it.
+        let pfn = match self.frame_of(&self.processes[process].space, page) {
+            Some(pfn) if c & 3 == 0 => pfn,
+            _ => Pfn(FIRST_FRAME + u64::from(c >> 8) % 40),
+        };
+        let count = self.corrected.entry(pfn).or_default();
+        *count += 1;
+        let expected = *count;
+        match self.memory.corrected_error(pfn) {
+            Ok(Corrected::Counted(count)) if count == expected && count < THRESHOLD => Ok(()),
+            got if expected < THRESHOLD => Err(format!("{pfn:?}, corrected: {got:?}")),
+            Ok(Corrected::Counted(_)) => Err(format!("{pfn:?} had {expected} corrected errors")),
+            Ok(Corrected::Offlined) => self.soft_offlined(pfn, Ok(())),
+            Err(error) => self.soft_offlined(pfn, Err(error)),
+        }
+    }
+
     pub(super) fn soft_offline(&mut self, process: usize, page: VirtualPage) -> Checked {
         let Some(pfn) = self.frame_of(&self.processes[process].space, page) else {
             return Ok(());
         };
-        match self.memory.soft_offline(pfn) {
+        let got = self.memory.soft_offline(pfn);
+        self.soft_offlined(pfn, got)
+    }
+
+    fn soft_offlined(&mut self, pfn: Pfn, got: Result<(), Errno>) -> Checked {
+        let state = self.memory.frame_state(pfn);
+        match got {
+            // It was known to have an error, and is the kernel's.
+            Ok(()) if state == Some(FrameState::Kernel) && self.memory.is_poisoned(pfn) => Ok(()),
+            Err(Errno::EBUSY) if state == Some(FrameState::Kernel) => Ok(()),
             Ok(()) if self.memory.frame_state(pfn) == Some(FrameState::Isolated) => Ok(()),
             Ok(()) => Err(format!("{pfn:?} is still in use after soft offline")),
             Err(Errno::ENOMEM) => self.out_of_memory(),

@@ -178,8 +178,12 @@ impl World {
 
     /// Nothing that anyone can see changes, so nothing changes in the model.
     pub(super) fn reclaim(&mut self, a: u32) -> Checked {
+        let locked = self.locked_frames();
         let free = self.memory.free_frames();
         let freed = self.memory.reclaim(1 + a as usize % 12);
+        if self.locked_frames() != locked {
+            return Err("a locked page was reclaimed".into());
+        }
         if self.memory.free_frames() != free + freed {
             return Err(format!("{freed} frames reclaimed, but others are free"));
         }

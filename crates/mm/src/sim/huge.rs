@@ -4,7 +4,8 @@ use std::format;
 use std::vec::Vec;
 
 use super::World;
-use super::world::{Checked, INDEX_BITS};
+use super::model::{FileModel, Shows};
+use super::world::{Checked, FILE_PAGES, INDEX_BITS};
 use crate::{Advice, Entry, Errno, HugeAdvice, HugePolicy, PAGE_SHIFT, VirtualPage};
 
 impl World {
@@ -57,12 +58,15 @@ impl World {
             match got {
                 Ok(()) if expected.is_ok() => {
                     let made = self.memory.khugepaged_statistics().pages_collapsed > before;
-                    if made && self.memory.mapping_shift(space, block.address()) == PAGE_SHIFT {
+                    let small = self.memory.mapping_shift(space, block.address()) == PAGE_SHIFT;
+                    // What is a file's is mapped when it is touched.
+                    let model = &self.processes[process].pages[&block];
+                    if made && small && matches!(model.shows, Shows::Anonymous) {
                         return Err(format!("{block:?} was collapsed and is not huge"));
                     }
                 }
                 // Something in it is lost, shared with a file, pinned, or not there.
-                Err(Errno::EINVAL | Errno::EAGAIN) if expected.is_ok() => {}
+                Err(Errno::EINVAL | Errno::EAGAIN | Errno::EIO) if expected.is_ok() => {}
                 Err(Errno::ENOMEM) if expected.is_err() => {}
                 // There may be no block that is free.
                 Err(Errno::ENOMEM) => {}
@@ -82,6 +86,9 @@ impl World {
             return Ok(());
         }
         let mut found = false;
+        if self.out_of_memory().is_ok() {
+            self.files.iter_mut().for_each(FileModel::lose_blocks);
+        }
         for process in &mut self.processes {
             let lost: Vec<u64> = process
                 .pages
@@ -111,5 +118,20 @@ impl World {
             }
         }
         if found { self.out_of_memory() } else { Ok(()) }
+    }
+}
+
+impl FileModel {
+    /// What is in a huge page with a page that may be lost may be lost too.
+    fn lose_blocks(&mut self) {
+        let blocks: Vec<u32> = self
+            .may_be_lost
+            .iter()
+            .map(|index| index >> INDEX_BITS)
+            .collect();
+        for block in blocks {
+            let pages = block << INDEX_BITS..((block + 1) << INDEX_BITS).min(FILE_PAGES);
+            self.may_be_lost.extend(pages);
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::vec::Vec;
 
 use super::World;
 use super::world::{Checked, WINDOW_PAGES};
-use crate::{Advice, Errno, FrameState, PAGE_SIZE, Pfn, VirtualPage};
+use crate::{Advice, Errno, FrameState, PAGE_SIZE, Pfn, Sharing, VirtualPage};
 
 impl World {
     /// Fills a page with one of a few patterns, so that there is something to merge.
@@ -25,9 +25,17 @@ impl World {
         match d % 8 {
             0 => self.advise(process, page, c, Advice::Unmergeable),
             1..4 => {
+                let all = d % 8 != 1;
                 let space = &self.processes[process].space;
-                let got = self.memory.set_memory_merge(space, d % 8 != 1);
-                self.call(got, Ok(()), "set_memory_merge").map(|_| ())
+                let got = self.memory.set_memory_merge(space, all);
+                if self.call(got, Ok(()), "set_memory_merge")? {
+                    let owner = &mut self.processes[process];
+                    owner.merges_all = all;
+                    for model in owner.pages.values_mut() {
+                        model.mergeable = all && model.sharing == Sharing::Private;
+                    }
+                }
+                Ok(())
             }
             _ => self.advise(process, page, c, Advice::Mergeable),
         }

@@ -5,7 +5,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::vec::Vec;
 
-use crate::{AddressSpace, File, OnFork, PAGE_SIZE, Protection, Sharing, VirtualPage};
+use crate::{
+    AddressSpace, File, HugeAdvice, Locking, OnFork, PAGE_SIZE, Protection, Sharing, VirtualPage,
+};
 
 /// Shared until one side writes, as the memory itself is after a fork.
 pub(super) type Bytes = Rc<[u8; PAGE_SIZE]>;
@@ -60,6 +62,10 @@ pub(super) struct PageModel {
     pub(super) told: bool,
     /// The private contents were given up: they may have become zeros.
     pub(super) freed: bool,
+    pub(super) huge: HugeAdvice,
+    /// It may share its frame with pages of equal contents.
+    pub(super) mergeable: bool,
+    pub(super) locking: Locking,
     /// Somebody pinned the page: which number they got.
     pub(super) pin: Option<u32>,
     pub(super) on_fork: OnFork,
@@ -69,6 +75,10 @@ pub(super) struct Process {
     pub(super) space: AddressSpace,
     /// It wants to be told of lost memory before it touches it.
     pub(super) early_kill: bool,
+    /// What it maps is mergeable from the start.
+    pub(super) merges_all: bool,
+    /// How what it maps is locked.
+    pub(super) lock_later: Locking,
     pub(super) pages: BTreeMap<VirtualPage, PageModel>,
 }
 

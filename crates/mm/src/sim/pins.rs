@@ -6,7 +6,8 @@ use super::World;
 use super::model::PageModel;
 use super::world::Checked;
 use crate::{
-    Access, Entry, Errno, FrameState, PAGE_SIZE, Pfn, PinnedFrame, Sharing, SpaceId, VirtualPage,
+    Access, Entry, Errno, FrameState, Locking, PAGE_SIZE, Pfn, PinnedFrame, Sharing, SpaceId,
+    VirtualPage,
 };
 
 const PINS: usize = 6;
@@ -175,6 +176,15 @@ impl World {
         Ok(())
     }
 
+    /// The page that somebody pinned has moved to another address.
+    pub(super) fn move_pins(&mut self, ticket: Option<u32>, page: VirtualPage) {
+        let moved = |pin: &&mut Pin| pin.ticket.is_some() && pin.ticket == ticket;
+        self.pins
+            .iter_mut()
+            .filter(moved)
+            .for_each(|pin| pin.page = page);
+    }
+
     /// Whether a fork may fail to copy a page that is pinned.
     pub(super) fn may_lose_pinned(&self, process: usize) -> bool {
         let mut pages = self.processes[process].pages.values();
@@ -190,10 +200,11 @@ impl World {
 }
 
 impl PageModel {
-    /// The same page in a child: nobody has pinned it.
-    pub(super) fn unpinned(&self) -> Self {
+    /// The same page in a child: nobody has pinned it, and it is not locked.
+    pub(super) fn inherited(&self) -> Self {
         Self {
             pin: None,
+            locking: Locking::Unlocked,
             ..self.clone()
         }
     }

@@ -47,6 +47,9 @@ pub(super) enum Sort {
 
 pub(super) const SORTS: [Sort; 4] = [Sort::Private, Sort::Copied, Sort::Memory, Sort::Disk];
 
+/// CPUs that make things hard.
+const SPOILERS: usize = 2;
+
 /// What happened in races.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RaceCounts {
@@ -60,6 +63,8 @@ pub struct RaceCounts {
     pub moved: u64,
     /// Huge pages split for no reason.
     pub split: u64,
+    /// Pages reclaimed.
+    pub reclaimed: u64,
     /// Pages written back.
     pub synced: u64,
     /// Blocks of frames that were emptied.
@@ -75,6 +80,7 @@ impl core::ops::AddAssign for RaceCounts {
         self.injected += other.injected;
         self.moved += other.moved;
         self.split += other.split;
+        self.reclaimed += other.reclaimed;
         self.synced += other.synced;
         self.emptied += other.emptied;
         self.healed += other.healed;
@@ -98,7 +104,7 @@ pub(super) struct Track {
 /// What is wrong.
 pub fn race(seed: u64, operations: u32) -> Result<RaceCounts, String> {
     let track = Track::new();
-    let schedule = Schedule::new(seed, CPUS + 1);
+    let schedule = Schedule::new(seed, CPUS + SPOILERS);
     let (track_ref, schedule) = (&track, &schedule);
     let ends = thread::scope(|scope| {
         let mut threads = Vec::new();
@@ -106,9 +112,11 @@ pub fn race(seed: u64, operations: u32) -> Result<RaceCounts, String> {
             let racer = Racer::new(track_ref, cpu, Random(seed.wrapping_mul(31) + cpu as u64));
             threads.push(scope.spawn(move || schedule.run(cpu, || racer.run(operations))));
         }
-        let random = Random(!seed);
-        let spoiler = move || schedule.run(CPUS, || track_ref.spoil(random, operations));
-        threads.push(scope.spawn(spoiler));
+        for spoiler in 0..SPOILERS {
+            let random = Random(!seed.wrapping_mul(33) - spoiler as u64);
+            let spoil = move || track_ref.spoil(spoiler, random, operations);
+            threads.push(scope.spawn(move || schedule.run(CPUS + spoiler, spoil)));
+        }
         let ends = threads.into_iter().map(thread::ScopedJoinHandle::join);
         ends.collect::<Vec<_>>()
     });
@@ -176,7 +184,12 @@ impl Track {
     }
 
     /// Makes memory fail, moves pages and writes them back.
-    fn spoil(&self, mut random: Random, operations: u32) -> Checked<(RaceCounts, Vec<Page>)> {
+    fn spoil(
+        &self,
+        spoiler: usize,
+        mut random: Random,
+        operations: u32,
+    ) -> Checked<(RaceCounts, Vec<Page>)> {
         let mut counts = RaceCounts::default();
         let memory = &self.memory;
         for _ in 0..operations {
@@ -186,13 +199,19 @@ impl Track {
                 Entry::Page(pfn, _) => pfn,
                 _ => Pfn(FIRST_FRAME + u64::from(random.below(FRAMES))),
             };
-            match random.below(25) {
+            match random.below(27) {
                 0 => counts.injected += u64::from(self.poison(pfn, random.below(64))),
                 1 => counts.injected += u64::from(self.fail(pfn)),
-                // It may be on its way to a process or a cache.
-                22 | 23 => counts.injected += u64::from(self.fail(memory.machine().last_filled())),
+                // It may be on its way to a process or a cache; the next one, to be allocated.
+                22 | 23 => {
+                    let filled = memory.machine().last_filled().0 + u64::from(random.below(2));
+                    counts.injected += u64::from(self.fail(Pfn(filled)));
+                }
                 2 | 3 => counts.moved += u64::from(memory.soft_offline(pfn).is_ok()),
-                4..8 => counts.synced += u64::from(memory.sync(&self.files[2]).is_ok()),
+                // Callers keep writers and syncs of one file apart.
+                4..8 if spoiler == 0 => {
+                    counts.synced += u64::from(memory.sync(&self.files[2]).is_ok());
+                }
                 8..12 => self.read(&mut random)?,
                 12 => memory.machine().refuse_allocation(random.below(6)),
                 13..18 => drop(memory.ksm_scan(1 + random.below(40) as usize)),
@@ -200,8 +219,11 @@ impl Track {
                 19..22 => {
                     counts.emptied += u64::from(self.empty_block(pfn, random.below(4)));
                 }
+                25 | 26 => {
+                    counts.reclaimed += memory.reclaim(1 + random.below(6) as usize) as u64;
+                }
                 24 => counts.split += u64::from(self.split(space, number)),
-                _ => {}
+                _ => drop(memory.reclaim(2)),
             }
             ended_operation();
         }

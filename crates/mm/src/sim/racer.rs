@@ -9,7 +9,10 @@ use super::race::{EACH, PART, RaceCounts, SORTS, STORED, Sort, Track, page};
 use super::schedule::{ended_operation, wait};
 use super::world::{Checked, INDEX_BITS};
 use super::{Random, SimMachine, try_access};
-use crate::{Access, AddressSpace, Advice, Entry, Errno, Outcome, PAGE_SIZE, Pfn, Protection};
+use crate::{
+    Access, AddressSpace, Advice, Destination, Entry, Errno, Locking, Outcome, PAGE_SIZE, Pfn,
+    Protection,
+};
 
 /// How often a call is repeated that something was refused to.
 const PATIENCE: usize = 50;
@@ -67,7 +70,7 @@ impl<'t> Racer<'t> {
     pub(super) fn run(mut self, operations: u32) -> Checked<(RaceCounts, Vec<Page>)> {
         for _ in 0..operations {
             let number = self.random.below(self.pages.len() as u32) as usize;
-            match self.random.below(22) {
+            match self.random.below(25) {
                 0..7 => self.load(number)?,
                 7..14 => self.store(number)?,
                 14 => self.forget(number)?,
@@ -76,6 +79,9 @@ impl<'t> Racer<'t> {
                 17 => self.populate(number)?,
                 18 => self.insist(|| self.advise(number, Advice::Unmergeable))?,
                 19 => self.insist(|| self.advise(number, Advice::Mergeable))?,
+                22 => self.pin(number)?,
+                23 => self.move_away_and_back(number)?,
+                24 => self.lock(number)?,
                 _ => self.fork(number)?,
             }
             self.counts.operations += 1;
@@ -141,8 +147,8 @@ impl<'t> Racer<'t> {
         mut act: impl FnMut(&SimMachine<INDEX_BITS>, Pfn) -> bool,
     ) -> Checked<bool> {
         loop {
-            let (memory, page) = (&self.track.memory, page(number));
-            let outcome = try_access(memory, self.space, self.cpu, page, access, &mut act)?;
+            let (memory, at) = (&self.track.memory, page(number));
+            let outcome = try_access(memory, self.space, self.cpu, at, access, &mut act)?;
             match outcome {
                 None if self.pages[number].lost => {
                     return Err(format!("process {} reached lost page {number}", self.cpu));
@@ -152,11 +158,18 @@ impl<'t> Racer<'t> {
                 Some(Outcome::Retry) => wait(),
                 // Allocations are refused at any time.
                 Some(Outcome::Oom) => return Ok(false),
-                Some(Outcome::Sigbus(bus))
-                    if bus.code.is_memory_error() && bus.address == page.address() =>
-                {
+                Some(Outcome::Sigbus(bus)) if bus.code.is_memory_error() => {
                     self.counts.signals += 1;
-                    return self.was_lost(number).map(|()| false);
+                    let told = bus.address.page().0.wrapping_sub(page(0).0) as usize;
+                    if told >= self.pages.len() || !bus.address.is_aligned() {
+                        return Err(format!("process {} page {number}: {bus:?}", self.cpu));
+                    }
+                    self.was_lost(told)?;
+                    if told == number {
+                        return Ok(false);
+                    }
+                    // Its frame was that of another page of the process too, as merging does; and
+                    // this page has left it meanwhile.
                 }
                 Some(other) => {
                     return Err(format!("process {} page {number}: {other:?}", self.cpu));
@@ -239,6 +252,62 @@ impl<'t> Racer<'t> {
             Err(Errno::EHWPOISON) => self.was_lost(number),
             Err(error) => Err(format!("process {}: populate: {error:?}", self.cpu)),
         }
+    }
+
+    /// Reads a page by a pin.
+    fn pin(&mut self, number: usize) -> Checked {
+        let (memory, at) = (&self.track.memory, page(number).address());
+        let pin = match memory.pin_user_page(self.space, at, Access::Load) {
+            Ok(pin) => pin,
+            Err(Errno::ENOMEM) => return Ok(()),
+            Err(Errno::EHWPOISON) => return self.was_lost(number),
+            Err(error) => return Err(format!("process {}: pin: {error:?}", self.cpu)),
+        };
+        let span = self.span(number);
+        let mut seen = [0; PAGE_SIZE];
+        let seen = &mut seen[span.clone()];
+        let read = memory.read_pinned(&pin, span.start, seen);
+        memory.unpin_user_page(pin);
+        if read.is_ok() && *seen != self.pages[number].bytes[span] {
+            return Err(format!(
+                "process {}: a pin sees wrong bytes in page {number}",
+                self.cpu
+            ));
+        }
+        Ok(())
+    }
+
+    /// Moves a page to another address, and back.
+    fn move_away_and_back(&mut self, number: usize) -> Checked {
+        let memory = &self.track.memory;
+        let home = page(number).address();
+        let go = |from, to| {
+            let length = PAGE_SIZE as u64;
+            memory.mremap(self.space, from, length, length, to, false)
+        };
+        // Without a new length it would stay.
+        let away = Destination::Fixed(page(self.pages.len() + 1).address());
+        let there = match go(home, away) {
+            Ok(there) => there,
+            Err(Errno::ENOMEM) => return Ok(()),
+            Err(error) => return Err(format!("process {}: mremap: {error:?}", self.cpu)),
+        };
+        self.insist(|| go(there, Destination::Fixed(home)).map(|_| ()))?;
+        self.load(number)
+    }
+
+    /// Locks a page for the time of a load.
+    fn lock(&mut self, number: usize) -> Checked {
+        let (memory, at) = (&self.track.memory, page(number).address());
+        let lock = |locking| memory.mlock(self.space, at, PAGE_SIZE as u64, locking);
+        self.pages[number].copied = true;
+        // It may be lost, or something refused.
+        match lock(Locking::Locked) {
+            Ok(()) | Err(Errno::ENOMEM | Errno::EAGAIN) => {}
+            Err(error) => return Err(format!("process {}: mlock: {error:?}", self.cpu)),
+        }
+        self.load(number)?;
+        self.insist(|| lock(Locking::Unlocked))
     }
 
     /// Lets a child read and write what it got, and ends it.

@@ -27,6 +27,10 @@ kinds! {
     Map 8,
     /// `munmap`.
     Unmap 2,
+    /// `mremap`.
+    Remap 4,
+    /// `mlock`, `munlock`, `mlockall`, `munlockall`.
+    Lock 3,
     /// `mprotect`.
     Protect 4,
     /// `madvise(MADV_DONTNEED)`.
@@ -75,6 +79,8 @@ kinds! {
     PoisonFrame 2,
     /// A patrol scrubber finds a poisoned line.
     Scrub 1,
+    /// A corrected error.
+    CorrectedError 3,
     /// Soft offline.
     SoftOffline 2,
     /// A store of one of a few patterns to a whole page.

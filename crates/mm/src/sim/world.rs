@@ -1,5 +1,6 @@
 //! The world that scripts run in: steps on a manager, checked against the model.
 
+use std::collections::BTreeMap;
 use std::format;
 use std::rc::Rc;
 use std::string::{String, ToString};
@@ -10,7 +11,7 @@ use super::model::{FileModel, Process};
 use super::pins::Pin;
 use super::{CPUS, Kind, SimMachine, Step, try_access};
 use crate::{
-    Access, Advice, FileKind, FrameState, HugePolicy, Memory, OnFork, Outcome, PAGE_SHIFT,
+    Access, Advice, FileKind, FrameState, HugePolicy, Locking, Memory, OnFork, Outcome, PAGE_SHIFT,
     PAGE_SIZE, Pfn, Sharing, VirtualPage,
 };
 
@@ -21,7 +22,11 @@ pub(super) const FRAMES: u32 = 320;
 /// some of its neighbours'.
 pub(super) const WINDOW: u64 = (7 << INDEX_BITS) - 6;
 pub(super) const WINDOW_PAGES: u32 = 28;
-pub(super) const FILE_PAGES: u32 = 6;
+/// More than a huge page.
+pub(super) const FILE_PAGES: u32 = 18;
+pub(super) const HUGE_LSB: u8 = (PAGE_SHIFT + INDEX_BITS) as u8;
+/// So many corrected errors are too many.
+pub(super) const THRESHOLD: u16 = 3;
 pub(super) const PROCESSES: usize = 5;
 pub(super) const ATTEMPTS: usize = 8;
 
@@ -94,6 +99,8 @@ pub struct World {
     pub(super) processes: Vec<Process>,
     pub(super) files: Vec<FileModel>,
     pub(super) pins: Vec<Pin>,
+    /// How many corrected errors a frame has had.
+    pub(super) corrected: BTreeMap<Pfn, u16>,
     pub(super) next_ticket: u32,
     /// Something was refused in this step.
     pub(super) refused: bool,
@@ -139,11 +146,14 @@ impl World {
         // Contents that more than two pages share have several frames.
         let two = memory.set_ksm_max_page_sharing(2);
         two.expect("nothing is merged yet");
+        memory.set_corrected_threshold(THRESHOLD);
         let merging = memory.set_memory_merge(&space, true);
         merging.expect("it needs no memory");
         let processes = std::vec![Process {
             space,
             early_kill: false,
+            merges_all: true,
+            lock_later: Locking::Unlocked,
             pages: Default::default()
         }];
         Self {
@@ -151,6 +161,7 @@ impl World {
             processes,
             files,
             pins: Vec::new(),
+            corrected: Default::default(),
             next_ticket: 0,
             refused: false,
             counts: Counts::default(),
@@ -191,6 +202,8 @@ impl World {
             Kind::Store => self.store(process, page, c, d)?,
             Kind::Map => self.map(process, page, c, d)?,
             Kind::Unmap => self.unmap(process, page, c)?,
+            Kind::Remap => self.remap(process, page, c, d)?,
+            Kind::Lock => self.lock(process, page, c, d)?,
             Kind::Protect => self.protect(process, page, c, d)?,
             Kind::DontNeed => self.advise(process, page, c, Advice::DontNeed)?,
             Kind::Free => self.advise(process, page, c, Advice::Free)?,
@@ -225,6 +238,7 @@ impl World {
             Kind::Compact => self.compact(c)?,
             Kind::EmptyBlock => self.empty_block(process, page, c)?,
             Kind::TuneKsm => self.tune_ksm(c, d)?,
+            Kind::CorrectedError => self.corrected_error(process, page, c)?,
             Kind::SoftOffline => self.soft_offline(process, page)?,
         }
         self.check()
@@ -456,6 +470,8 @@ impl World {
         self.note_lost_blocks()?;
         let space = &self.processes[process].space;
         let shift = self.memory.mapping_shift(space, page.address());
+        // A huge page of a file that could not be split leaves nothing behind.
+        let lost_block = self.out_of_memory().is_ok();
         let model = self.processes[process].pages.get_mut(&page);
         match (outcome, model) {
             (Outcome::Oom, _) => self.out_of_memory(),
@@ -471,7 +487,8 @@ impl World {
             (Outcome::Sigbus(bus), Some(model))
                 if bus.code.is_memory_error()
                     && bus.address == page.address()
-                    && u32::from(bus.lsb) == shift
+                    && (u32::from(bus.lsb) == shift
+                        || lost_block && model.file_page().is_some() && bus.lsb == HUGE_LSB)
                     && model.may_fail(&self.files) =>
             {
                 self.counts.signals += 1;
