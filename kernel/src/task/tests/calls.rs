@@ -53,7 +53,9 @@ fn a_pipe_carries_bytes_and_says_when_it_is_broken() {
     assert_eq!(entry.offset(6).read(), Ok([1, 0]));
     // It is empty, and does not make anybody wait (FIONBIO).
     assert_eq!(actor.call(63, &[from.into(), place.0 + 64, 1]), 1);
-    assert_eq!(actor.call(29, &[from.into(), 0x5421, entry.0]), 0);
+    let on = place.offset(192);
+    on.write(&1u32.to_le_bytes()).unwrap();
+    assert_eq!(actor.call(29, &[from.into(), 0x5421, on.0]), 0);
     assert_eq!(actor.call(63, &[from.into(), place.0 + 64, 1]), -11);
     assert_eq!(actor.call(57, &[from.into()]), 0);
     assert_eq!(actor.call(64, &[to.into(), place.0 + 64, 1]), -32);
