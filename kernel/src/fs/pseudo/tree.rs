@@ -11,8 +11,11 @@ use crate::sync::SpinLock;
 /// A directory that only grows.
 #[derive(Debug, Default)]
 pub struct Tree {
-    nodes: SpinLock<BTreeMap<Vec<u8>, (Node, Option<Arc<Tree>>)>>,
+    nodes: SpinLock<BTreeMap<Vec<u8>, Named>>,
 }
+
+/// What has a name; and the same if it is a directory of this kind.
+type Named = (Node, Option<Arc<Tree>>);
 
 impl Tree {
     /// An empty one.

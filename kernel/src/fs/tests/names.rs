@@ -360,7 +360,7 @@ fn threads_race_for_names() {
                         Ok(_) => won += 1,
                         Err(error) => assert_eq!(error, Errno::EEXIST),
                     }
-                    let (old, new) = if number % 2 == 0 {
+                    let (old, new) = if number.is_multiple_of(2) {
                         (&b"/a/wanderer"[..], &b"/b/wanderer"[..])
                     } else {
                         (&b"/b/wanderer"[..], &b"/a/wanderer"[..])

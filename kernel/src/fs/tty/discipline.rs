@@ -10,7 +10,7 @@ use super::termios::{Input, Key, Local, Termios};
 use crate::task::signal::Signal;
 
 /// How much input is kept until someone reads it, in bytes.
-pub const CAPACITY: usize = 4096;
+pub(super) const CAPACITY: usize = 4096;
 
 const BELL: u8 = 7;
 const BACKSPACE: u8 = 8;
@@ -346,7 +346,7 @@ mod tests {
         assert_eq!(signals, [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTSTP]);
         assert_eq!(discipline.read(99), b"\n");
         change(&mut discipline, |termios| {
-            termios.local.remove(Local::SIGNALS)
+            termios.local.remove(Local::SIGNALS);
         });
         let (_, signals) = type_in(&mut discipline, b"\x03\n");
         assert_eq!(signals, []);
