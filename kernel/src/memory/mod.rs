@@ -46,6 +46,7 @@ pub fn try_manager() -> Option<&'static Manager> {
 /// Frames that users may not have, so that the kernel can always go on: a hundredth, but at least
 /// 1 MiB.
 static RESERVE: AtomicUsize = AtomicUsize::new(0);
+#[cfg(target_os = "none")]
 const LEAST_RESERVE: usize = 256;
 
 /// Makes the memory manager, of these frames.

@@ -74,7 +74,7 @@ pub fn activate(space: Option<(SpaceId, Pfn)>) {
                     .or_else(|| claim(number))
                     .expect("more identifiers than CPUs")
             });
-            root.0 * PAGE | (slot as u64) << 48
+            (root.0 * PAGE) | ((slot as u64) << 48)
         }
     };
     msr!("ttbr0_el1", value);

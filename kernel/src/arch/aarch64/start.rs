@@ -110,7 +110,7 @@ fn early_tree(physical: u64) -> Result<Fdt<'static>, dtoolkit::error::FdtParseEr
     for index in 0..2 {
         EARLY_2.set(
             TREE_ENTRY + index,
-            first + index as u64 * BLOCK | EARLY_BLOCK,
+            (first + index as u64 * BLOCK) | EARLY_BLOCK,
         );
     }
     registers::run!("dsb ish", "isb");
@@ -143,7 +143,7 @@ fn start_memory(board: &Board) {
     log::info!(
         "Memory: {} KiB of RAM, {} KiB free",
         board.ram.total() >> 10,
-        memory::manager().free_frames() * PAGE_SIZE >> 10
+        (memory::manager().free_frames() * PAGE_SIZE) >> 10
     );
 }
 

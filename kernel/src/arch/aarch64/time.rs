@@ -46,7 +46,7 @@ pub(super) fn interrupt_number() -> u32 {
 pub fn now() -> u64 {
     run!("isb");
     let ticks = mrs!("cntvct_el0") - BOOT.load(Ordering::Relaxed);
-    (u128::from(ticks) * u128::from(SCALE.load(Ordering::Relaxed)) >> 32) as u64
+    ((u128::from(ticks) * u128::from(SCALE.load(Ordering::Relaxed))) >> 32) as u64
 }
 
 /// The counter's value at a time, or a little later.
