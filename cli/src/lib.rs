@@ -3,8 +3,10 @@
 //! - `test` runs the suites and counts what passed, failed and was skipped.
 //! - `doctor` names what is missing on this machine.
 //! - `bench` measures Seaworthy's routines beside their rivals.
+//! - `campaign` makes memory fail in every way, line by line, and judges what comes of it.
 //! - `check-monitor` runs the monitor's acceptance guest.
 //! - `inject` poisons the memory of a machine that runs.
+//! - `run` boots our kernel.
 //! - `linux` boots a stock Linux on the monitor; `check-linux` tests what it makes of errors.
 //! - `machine` runs machines in QEMU, with the monitor under their guests.
 //! - `mutants` takes safety measures out of the memory manager: a test must notice each.
@@ -13,6 +15,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod campaign;
 mod check_monitor;
 mod command;
 mod doctor;
@@ -20,6 +23,7 @@ mod inject;
 mod ktap;
 mod linux;
 mod machine;
+mod run;
 mod mutants;
 mod sim;
 mod test;
@@ -64,8 +68,12 @@ enum Task {
     Bench(Benchmark),
     /// Poison the memory of a running machine, without its guest's help
     Inject(inject::Options),
+    /// Make memory fail in every way, line by line, and print a table of what came of it
+    Campaign(campaign::Options),
     /// Check the monitor: run its acceptance guest and print the results as KTAP
     CheckMonitor(check_monitor::Options),
+    /// Boot our kernel, with its console on this terminal
+    Run(run::Options),
     /// Boot a stock Linux on the monitor, with its console on this terminal
     Linux(linux::Options),
     /// Check what a stock Linux on the monitor makes of memory errors, and print it as KTAP
@@ -101,7 +109,9 @@ fn perform(task: Task, install: Install) -> Result<ExitCode> {
         Task::Doctor => doctor::run(&Workspace::find()?),
         Task::Bench(benchmark) => bench::run(&benchmark, &Workspace::find()?, install),
         Task::Inject(options) => inject::run(&options),
+        Task::Campaign(options) => campaign::run(&options, &Workspace::find()?, install),
         Task::CheckMonitor(options) => check_monitor::run(&options, &Workspace::find()?, install),
+        Task::Run(options) => run::run(&options, &Workspace::find()?, install),
         Task::Linux(options) => linux::run(options, &Workspace::find()?, install),
         Task::Mutants(options) => mutants::run(&options, &Workspace::find()?),
         Task::Sim(options) => sim::run(&options),

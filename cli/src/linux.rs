@@ -6,6 +6,7 @@
 //! | [`boot`] | puts the parts together and starts a machine |
 //! | [`debian`] | fetches files of Debian's packages for arm64 |
 //! | [`kernel`] | chooses the kernel among them |
+//! | [`disk`] | makes RAM disks for our own kernel |
 //! | [`initrd`] | makes the RAM disk: programs, shell, modules, ACPI tables |
 //! | [`cpio`] | writes its format |
 //! | [`check`] | tests what Linux makes of errors |
@@ -16,6 +17,7 @@ mod boot;
 pub(crate) mod check;
 mod cpio;
 mod debian;
+pub(crate) mod disk;
 mod initrd;
 mod kernel;
 mod transcript;
@@ -32,7 +34,7 @@ use crate::tools::{self, Install, Lack, Tool};
 use crate::workspace::Workspace;
 
 /// What QEMU has and this is tested with.
-const PROCESSORS: [&str; 4] = ["max", "neoverse-n1", "neoverse-v1", "cortex-a57"];
+pub(crate) const PROCESSORS: [&str; 4] = ["max", "neoverse-n1", "neoverse-v1", "cortex-a57"];
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -88,7 +90,7 @@ impl Options {
 }
 
 /// `512M` or `2G`, in bytes.
-fn parse_size(text: &str) -> Result<u64, String> {
+pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
     let parse = || {
         let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
         let unit = match unit {

@@ -8,7 +8,7 @@ use std::{io, mem, ptr};
 use anyhow::{Context, Result, bail, ensure};
 use control::{Command, Status, doorbell, layout};
 
-use crate::page::Page;
+use crate::page::{Page, Use};
 use crate::signal;
 
 /// The registers of the CPU that this process runs on.
@@ -54,7 +54,7 @@ impl Doorbell {
             registers: address.cast(),
         };
         // Without a monitor the load ends in a SIGBUS, and reads the spare.
-        signal::expect(&Page::over(doorbell.registers)?)?;
+        signal::expect(&Page::over(doorbell.registers, Use::Data)?)?;
         let identity = doorbell.load(doorbell::IDENTITY);
         ensure!(
             identity == doorbell::SIGNATURE,

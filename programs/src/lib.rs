@@ -9,14 +9,20 @@
 //! | [`einj`] | makes memory fail, or be reported, through ACPI EINJ in debugfs |
 //! | [`doorbell`] | the same through the monitor's registers, reached by `/dev/mem` |
 //! | [`signal`] | what a SIGBUS says |
+//! | [`inject`] | chooses between the two, or a person who does it |
 //! | [`kernel_log`] | what the kernel says, and how much memory it has given up |
+//! | [`output`] | how results are printed |
+//! | [`case`](mod@case) | the cases of a campaign, what must come of each, and the judgement |
 #![expect(
     unsafe_code,
     reason = "memory that is mapped, fails and is replaced under the compiler's eyes; device registers"
 )]
 
+pub mod case;
 pub mod doorbell;
 pub mod einj;
+pub mod inject;
 pub mod kernel_log;
+pub mod output;
 pub mod page;
 pub mod signal;

@@ -57,10 +57,10 @@ impl Page {
     /// # Errors
     ///
     /// If there is no memory for the spare.
-    pub fn over(address: *mut u8) -> Result<Self> {
+    pub fn over(address: *mut u8, usage: Use) -> Result<Self> {
         Ok(Self {
             address,
-            spare: map(Use::Data, SPARE_FILL)?,
+            spare: map(usage, SPARE_FILL)?,
         })
     }
 

@@ -35,7 +35,9 @@ pub(super) fn with_programs(
         archive.folder(folder);
     }
     archive.program("init", &read(&programs.join("init"))?);
-    archive.program("bin/ras", &read(&programs.join("ras"))?);
+    for name in ["ras", "campaign"] {
+        archive.program(&format!("bin/{name}"), &read(&programs.join(name))?);
+    }
     archive.program("bin/busybox", &read(&shell.folder.join("busybox"))?);
     archive.link("bin/sh", "busybox");
     for module in modules {

@@ -72,6 +72,18 @@ impl Console {
         String::from_utf8_lossy(&self.shared.lock().text).into_owned()
     }
 
+    /// What the guest has printed from byte `position` on, counted from the first byte of all and as
+    /// far as it is kept; and the position behind it.
+    pub(crate) fn since(&self, position: usize) -> (String, usize) {
+        let state = self.shared.lock();
+        let start = position.saturating_sub(state.forgotten);
+        let text = state.text.get(start..).unwrap_or_default();
+        (
+            String::from_utf8_lossy(text).into_owned(),
+            state.forgotten + state.text.len(),
+        )
+    }
+
     /// The last lines, for a report.
     pub(crate) fn last_lines(&self, count: usize) -> Vec<String> {
         let text = self.text();
@@ -337,6 +349,9 @@ mod tests {
             "{error}"
         );
         assert_eq!(console.last_lines(2), ["two ab", "three x ab"]);
+        let (text, end) = console.since(7);
+        assert_eq!(text, "two ab\nthree x ab\n");
+        assert_eq!(console.since(end), (String::new(), end));
     }
 
     #[test]

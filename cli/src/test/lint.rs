@@ -17,13 +17,16 @@ const BARE_TARGETS: [&str; 3] = [
     "x86_64-unknown-none",
 ];
 
-/// What is a stub anywhere else: the monitor, and the guest that checks it.
-const MONITOR_TARGET: &str = "aarch64-unknown-none-softfloat";
-const MONITOR_PROGRAMS: [&str; 4] = [
+/// What is a stub or has a stand-in anywhere else: the monitor, the guest that checks it, and the
+/// kernel.
+const MACHINE_TARGET: &str = "aarch64-unknown-none-softfloat";
+const MACHINE_PROGRAMS: [&str; 6] = [
     "--package",
     "seaworthy-monitor",
     "--package",
     "seaworthy-guest",
+    "--package",
+    "seaworthy-kernel",
 ];
 
 pub(super) fn steps(workspace: &Workspace) -> Vec<Step> {
@@ -46,7 +49,7 @@ pub(super) fn steps(workspace: &Workspace) -> Vec<Step> {
             .flat_map(|name| ["--package", name]),
     );
     steps.extend(BARE_TARGETS.map(|target| clippy_on(target, "core,alloc", &libraries)));
-    steps.push(clippy_on(MONITOR_TARGET, "core,alloc", &MONITOR_PROGRAMS));
+    steps.push(clippy_on(MACHINE_TARGET, "core,alloc", &MACHINE_PROGRAMS));
     steps.push(Step::check("documentation", documentation(), LIMIT));
     steps
 }

@@ -469,6 +469,11 @@ impl<M: Machine> Memory<M> {
         self.failures.early_kill.store(early, Ordering::Relaxed);
     }
 
+    /// Whether they are.
+    pub fn early_kill(&self) -> bool {
+        self.failures.early_kill.load(Ordering::Relaxed)
+    }
+
     /// The counts so far.
     pub fn failure_statistics(&self) -> Statistics {
         let [ignored, failed, delayed, recovered] = [

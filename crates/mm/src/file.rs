@@ -5,7 +5,10 @@
 //! Nobody gets that older version in its place: reads and faults fail until the whole page is
 //! written again.
 
+mod pages;
 mod truncate;
+
+pub use self::pages::{Halt, Halted};
 
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -23,6 +26,13 @@ use crate::{
 /// The name of a file. It is never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FileId(pub(crate) u32);
+
+impl FileId {
+    /// The number.
+    pub fn number(self) -> u32 {
+        self.0
+    }
+}
 
 /// Where a file lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -342,65 +352,6 @@ impl<M: Machine> Memory<M> {
         Ok(frame)
     }
 
-    /// Reads from a file at a byte position, and returns how many bytes. A clean page whose
-    /// memory failed is read from the store again.
-    ///
-    /// # Errors
-    ///
-    /// `EIO` if the first byte is lost or its store failed, `ENOMEM`, `EBUSY` if another CPU is
-    /// bringing the page in: repeat it. If some bytes could be read, there is no error but a
-    /// short count.
-    pub fn read_file(
-        &self,
-        file: &Arc<File>,
-        position: u64,
-        into: &mut [u8],
-    ) -> Result<usize, Errno> {
-        let left = file.size().saturating_sub(position);
-        let length = into.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-        let mut done = 0;
-        while done < length {
-            let piece = piece(position + done as u64, length - done)?;
-            match self.read_piece(file, &piece, &mut into[done..done + piece.length]) {
-                Ok(()) => done += piece.length,
-                // Truncated while it was read.
-                Err((more, _)) if file.size() <= position + (done + more) as u64 => {
-                    return Ok(done + more);
-                }
-                Err((more, error)) if done + more == 0 => return Err(error),
-                Err((more, _)) => return Ok(done + more),
-            }
-        }
-        Ok(done)
-    }
-
-    /// Reads part of a page, or says how much of it was read before the error.
-    fn read_piece(
-        &self,
-        file: &Arc<File>,
-        piece: &Piece,
-        into: &mut [u8],
-    ) -> Result<(), (usize, Errno)> {
-        let mut done = 0;
-        loop {
-            let frame = self
-                .cached_or_fetch(file, piece.index)
-                .map_err(|error| (done, error))?;
-            self.frames.lock(&frame).touched = true;
-            let read = self
-                .machine
-                .read(&frame, piece.offset + done, &mut into[done..]);
-            self.frames.put(frame);
-            match read {
-                Ok(()) => return Ok(()),
-                Err(poisoned) => {
-                    done += poisoned.done;
-                    self.isolate_consumed(poisoned.pfn);
-                }
-            }
-        }
-    }
-
     pub(crate) fn cached_or_fetch(&self, file: &Arc<File>, index: u32) -> Result<UserFrame, Errno> {
         loop {
             match self.cached(file, index) {
@@ -410,110 +361,6 @@ impl<M: Machine> Memory<M> {
                 Err(Stop::Outcome(_)) => return Err(Errno::EIO),
             }
         }
-    }
-
-    /// Writes to a file at a byte position, growing it, and returns how many bytes. A page that
-    /// was lost comes back when all of it is written. The caller keeps writers and syncs of one
-    /// file apart, as an inode's lock does.
-    ///
-    /// # Errors
-    ///
-    /// As for [`read_file`](Self::read_file), and `EOVERFLOW` beyond the greatest size.
-    pub fn write_file(
-        &self,
-        file: &Arc<File>,
-        position: u64,
-        bytes: &[u8],
-    ) -> Result<usize, Errno> {
-        let mut done = 0;
-        while done < bytes.len() {
-            let at = position.checked_add(done as u64).ok_or(Errno::EOVERFLOW)?;
-            let written = piece(at, bytes.len() - done).and_then(|piece| {
-                self.write_piece(file, &piece, &bytes[done..done + piece.length])?;
-                Ok(piece.length)
-            });
-            match written {
-                Ok(length) => done += length,
-                Err(error) if done == 0 => return Err(error),
-                Err(_) => return Ok(done),
-            }
-        }
-        Ok(done)
-    }
-
-    fn write_piece(&self, file: &Arc<File>, piece: &Piece, bytes: &[u8]) -> Result<(), Errno> {
-        let end =
-            (u64::from(piece.index) << crate::PAGE_SHIFT) + (piece.offset + piece.length) as u64;
-        let before = file.size();
-        if end > before {
-            self.set_size(file, end);
-        }
-        let written = match self.rewrite_lost(file, piece, bytes) {
-            Ok(false) => self.write_cached(file, piece, bytes),
-            rewritten => rewritten.map(|_| ()),
-        };
-        if written.is_err() && end > before {
-            self.set_size(file, before);
-        }
-        written
-    }
-
-    fn write_cached(&self, file: &Arc<File>, piece: &Piece, bytes: &[u8]) -> Result<(), Errno> {
-        loop {
-            let page = self.cached_or_fetch(file, piece.index)?;
-            if file.kind == FileKind::Stored && self.frames.lock(&page).huge {
-                // A huge page of a store is clean.
-                let pfn = page.pfn();
-                self.frames.put(page);
-                match self.with_reclaim(|| self.split(pfn)) {
-                    Ok(()) => {}
-                    Err(Errno::EBUSY) => crate::lock::relax(),
-                    Err(error) => return Err(error),
-                }
-                continue;
-            }
-            let poisoned = {
-                let mut frame = self.frames.lock(&page);
-                // Dirty first: from the first byte on, what the store has is not what was
-                // written. A frame that failed before that counted as clean, and is left alone.
-                frame.dirty |= !frame.poisoned;
-                frame.touched = true;
-                frame.poisoned
-            };
-            if !poisoned {
-                self.machine.write(&page, piece.offset, bytes);
-                self.frames.put(page);
-                return Ok(());
-            }
-            self.frames.put(page);
-            crate::lock::relax();
-        }
-    }
-
-    /// Brings a lost page back with contents that replace all of it. Until they are complete it
-    /// stays lost. Returns whether it was.
-    fn rewrite_lost(&self, file: &File, piece: &Piece, bytes: &[u8]) -> Result<bool, Errno> {
-        let index = piece.index;
-        let lost = matches!(file.cache.lock().slots.get(index), Some(Slot::Lost));
-        if !lost || piece.length < PAGE_SIZE {
-            return Ok(false);
-        }
-        let state = FrameState::File {
-            file: file.id,
-            index,
-        };
-        let frame = self.with_reclaim(|| self.frames.allocate_user(&self.machine, state))?;
-        self.frames.lock(&frame).dirty = true;
-        self.machine.write(&frame, 0, bytes);
-        let mut cache = file.cache.lock();
-        if !self.frames.lock(&frame).poisoned
-            && let Some(slot @ Slot::Lost) = cache.slots.get_mut(index)
-        {
-            *slot = Slot::Filled(frame);
-            return Ok(true);
-        }
-        self.frames.put(frame);
-        Err(Errno::EBUSY)
     }
 
     /// Writes all dirty pages of a file to its store, and reports an error that happened since

@@ -241,6 +241,26 @@ impl KernelFrame {
     }
 }
 
+/// Frames of the kernel's own that lie side by side: for stacks, the heap, buffers of devices.
+#[derive(Debug)]
+#[must_use = "a block that is dropped is lost"]
+pub struct KernelBlock {
+    start: Pfn,
+    order: usize,
+}
+
+impl KernelBlock {
+    /// The first of them.
+    pub fn start(&self) -> Pfn {
+        self.start
+    }
+
+    /// There are 2 to the power of this.
+    pub fn order(&self) -> usize {
+        self.order
+    }
+}
+
 /// All frames of the machine.
 #[derive(Debug)]
 pub(crate) struct Frames {
@@ -343,6 +363,11 @@ impl Frames {
         Some(self.frames[self.index(pfn)?].lock())
     }
 
+    /// The frame, locked, or `None` if it is outside the table or someone has the lock.
+    pub(crate) fn try_find(&self, pfn: Pfn) -> Option<MutexGuard<'_, Frame>> {
+        self.frames[self.index(pfn)?].try_lock()
+    }
+
     /// The frame that a reference names.
     pub(crate) fn lock(&self, frame: &UserFrame) -> MutexGuard<'_, Frame> {
         self.lock_known(frame.pfn())
@@ -417,6 +442,51 @@ impl Frames {
     /// `ENOMEM`.
     pub(crate) fn allocate_kernel<M: Machine>(&self, machine: &M) -> Result<KernelFrame, Errno> {
         self.allocate(machine, FrameState::Kernel).map(KernelFrame)
+    }
+
+    /// Allocates a block of `2^order` frames for the kernel.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn allocate_block(&self, order: usize) -> Result<KernelBlock, Errno> {
+        'blocks: loop {
+            let first = self.buddy.lock().allocate(order).ok_or(Errno::ENOMEM)?;
+            let block = first..first + (1 << order);
+            for index in block.clone() {
+                let mut frame = self.frames[index].lock();
+                debug_assert_eq!(frame.state, FrameState::Free);
+                if frame.poisoned {
+                    // It was found to be poisoned while it was on its way here: the kernel gets
+                    // another block, and the rest of this one goes back.
+                    frame.state = FrameState::Isolated;
+                    drop(frame);
+                    self.give_back(block.start..index);
+                    self.give_back(index + 1..block.end);
+                    continue 'blocks;
+                }
+                frame.state = FrameState::Kernel;
+                frame.references = 1;
+            }
+            return Ok(KernelBlock {
+                start: Pfn(self.first + first as u64),
+                order,
+            });
+        }
+    }
+
+    fn give_back(&self, frames: Range<usize>) {
+        for index in frames {
+            let mut frame = self.frames[index].lock();
+            frame.references = 0;
+            self.retire(&mut frame, Pfn(self.first + index as u64));
+        }
+    }
+
+    /// Frees a block of the kernel's; frames of it that are poisoned are isolated.
+    pub(crate) fn free_block_of(&self, block: &KernelBlock) {
+        let first = (block.start.0 - self.first) as usize;
+        self.give_back(first..first + (1 << block.order));
     }
 
     fn allocate<M: Machine>(&self, machine: &M, state: FrameState) -> Result<Pfn, Errno> {

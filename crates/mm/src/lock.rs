@@ -29,6 +29,11 @@ impl<T> Mutex<T> {
         crate::sim::schedule::point();
         self.0.lock()
     }
+
+    /// Takes the lock unless someone has it.
+    pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        self.0.try_lock()
+    }
 }
 
 /// Waits a moment for another CPU.

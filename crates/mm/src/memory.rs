@@ -15,9 +15,10 @@ use crate::machine::Permit;
 use crate::map::OrderedMap;
 use crate::rmap::Mapper;
 use crate::table::{PageTable, pages_end};
-use crate::vma::Vmas;
+use crate::vma::{Sharing, Vmas};
 use crate::{
-    Entry, Errno, File, FileId, FrameState, Locking, Machine, Pfn, UserFrame, VirtualAddress,
+    Entry, Errno, File, FileId, FrameState, KernelBlock, Locking, Machine, Pfn, UserFrame,
+    VirtualAddress,
 };
 
 /// The name of an address space. It is never used again.
@@ -75,6 +76,7 @@ pub(crate) struct Inner {
 pub struct Memory<M> {
     pub(crate) machine: M,
     pub(crate) frames: Frames,
+    total: usize,
     pub(crate) spaces: Mutex<OrderedMap<SpaceId, Arc<Space>>>,
     pub(crate) files: Mutex<OrderedMap<FileId, Arc<File>>>,
     pub(crate) next_space: AtomicU32,
@@ -98,6 +100,10 @@ impl<M: Machine> Memory<M> {
         Ok(Self {
             machine,
             frames: Frames::new(usable, M::INDEX_BITS)?,
+            total: usable
+                .iter()
+                .map(|part| part.end.0.saturating_sub(part.start.0) as usize)
+                .sum(),
             spaces: Mutex::new(OrderedMap::new()),
             files: Mutex::new(OrderedMap::new()),
             next_space: AtomicU32::new(1),
@@ -115,6 +121,11 @@ impl<M: Machine> Memory<M> {
         &self.machine
     }
 
+    /// How many frames it was given.
+    pub fn total_frames(&self) -> usize {
+        self.total
+    }
+
     /// How many frames are free.
     pub fn free_frames(&self) -> usize {
         self.frames.free_frames()
@@ -123,6 +134,28 @@ impl<M: Machine> Memory<M> {
     /// What a frame is, or `None` if it is outside the table.
     pub fn frame_state(&self, pfn: Pfn) -> Option<FrameState> {
         self.frames.find(pfn).map(|frame| frame.state)
+    }
+
+    /// Allocates `2^order` frames for the kernel's own use, whatever
+    /// [`admit`](Machine::admit) would say: the reserve is kept for this. `order` is at most
+    /// [`MAX_ORDER`](crate::MAX_ORDER).
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub fn allocate_kernel(&self, order: usize) -> Result<KernelBlock, Errno> {
+        self.frames.allocate_block(order)
+    }
+
+    /// Frees what [`allocate_kernel`](Self::allocate_kernel) gave.
+    pub fn free_kernel(&self, block: KernelBlock) {
+        self.frames.free_block_of(&block);
+    }
+
+    /// What a frame is, or `None` also if someone is changing that right now: for reports from
+    /// where a lock cannot be waited for.
+    pub fn try_frame_state(&self, pfn: Pfn) -> Option<FrameState> {
+        self.frames.try_find(pfn).map(|frame| frame.state)
     }
 
     /// What a frame is used for: as [`frame_state`](Self::frame_state), but of a piece of a huge
@@ -195,6 +228,19 @@ impl<M: Machine> Memory<M> {
             .lock()
             .table
             .get(&self.machine, address.page())
+    }
+
+    /// The file and the page of it that an address shows, if stores to it reach the file: what
+    /// other spaces know the same memory by.
+    pub fn shared_page(
+        &self,
+        space: &AddressSpace,
+        address: VirtualAddress,
+    ) -> Option<(FileId, u32)> {
+        let inner = space.0.inner.lock();
+        let vma = inner.vmas.find(address.page())?;
+        let (file, index) = vma.file_page(address.page())?;
+        (vma.sharing == Sharing::Shared).then(|| (file.id(), index))
     }
 
     /// How many areas the space has.

@@ -21,6 +21,8 @@ fn a_manager_needs_frames() {
     let machine = <mm::sim::SimMachine>::default();
     let none = mm::Memory::new(machine, &[Pfn(5)..Pfn(5)]);
     assert_eq!(none.err(), Some(Errno::EINVAL));
+    let memory = memory(64);
+    assert_eq!((memory.total_frames(), memory.free_frames()), (64, 64));
 }
 
 #[test]
@@ -190,4 +192,29 @@ fn user_space_is_what_the_tables_can_map() {
     assert_eq!(outcome, Outcome::Sigsegv(SegvCode::NotMapped));
     assert_eq!(memory.entry(&space, beyond), mm::Entry::Empty);
     memory.check().unwrap();
+}
+
+#[test]
+fn memory_that_others_can_share_has_a_name() {
+    let memory = memory(64);
+    let (one, other) = (memory.create().unwrap(), memory.create().unwrap());
+    let file = memory.create_file(FileKind::Memory, 3 * 4096).unwrap();
+    let map = |space, at, sharing, source| {
+        memory
+            .mmap(space, Placement::Fixed(at), 4096, RW, sharing, source)
+            .unwrap();
+    };
+    let higher = VirtualAddress(AT.0 + 0x5000);
+    map(&one, AT, Sharing::Shared, Source::File(&file, 4096));
+    map(&other, higher, Sharing::Shared, Source::File(&file, 4096));
+    let name = memory.shared_page(&one, VirtualAddress(AT.0 + 8));
+    assert_eq!(name, Some((file.id(), 1)));
+    assert_eq!(memory.shared_page(&other, higher), name);
+    map(&one, higher, Sharing::Private, Source::File(&file, 4096));
+    map(&other, AT, Sharing::Private, Source::Anonymous);
+    assert_eq!(memory.shared_page(&one, higher), None);
+    assert_eq!(memory.shared_page(&other, AT), None);
+    assert_eq!(memory.shared_page(&one, VirtualAddress(0)), None);
+    let child = memory.fork(&one).unwrap();
+    assert_eq!(memory.shared_page(&child, AT), name);
 }

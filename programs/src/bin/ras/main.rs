@@ -3,16 +3,14 @@
 //! Prints KTAP: a plan, then `ok` or `not ok` for each test, and what was seen as comments. Needs root.
 #![expect(unsafe_code, reason = "tests access memory that fails")]
 
-mod inject;
 mod scenario;
 
-use std::io::{self, IsTerminal, Write};
-use std::os::fd::AsRawFd;
 use std::process::ExitCode;
 
 use clap::Parser;
+use programs::inject::Method;
+use programs::output::{note, say};
 
-use crate::inject::Method;
 use crate::scenario::Scenario;
 
 /// Meets memory errors on purpose, one test after the other, and says what became of them
@@ -73,24 +71,5 @@ fn main() -> ExitCode {
         ExitCode::FAILURE
     } else {
         ExitCode::SUCCESS
-    }
-}
-
-/// Prints what is no result.
-fn note(text: &str) {
-    for line in text.lines() {
-        say(&format!("# {line}"));
-    }
-}
-
-/// Prints a line, and waits until a serial console has sent it: what the kernel prints next shall
-/// stand behind it, and a kernel that dies shall not take it along.
-fn say(line: &str) {
-    let mut output = io::stdout();
-    // Nobody is left to tell if this fails.
-    let _ = writeln!(output, "{line}").and_then(|()| output.flush());
-    if output.is_terminal() {
-        // SAFETY: the descriptor is open.
-        let _ = unsafe { libc::tcdrain(output.as_raw_fd()) };
     }
 }

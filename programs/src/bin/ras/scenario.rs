@@ -8,10 +8,11 @@ use std::{env, io, process, ptr, slice};
 use anyhow::{Context, Result, bail, ensure};
 use clap::ValueEnum;
 use programs::kernel_log::{KernelLog, hardware_corrupted};
+use programs::output::note;
 use programs::page::{FILL, Page, SIZE, SPARE_FILL, Use};
 use programs::signal::{self, ACTION_OPTIONAL, ACTION_REQUIRED, BusError, OBJECT_ERROR};
 
-use crate::{Options, note};
+use crate::Options;
 
 /// How long the kernel may take to say what it makes of an error.
 const PATIENCE: Duration = Duration::from_secs(10);

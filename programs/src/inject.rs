@@ -5,14 +5,14 @@ use std::{mem, process, ptr};
 use anyhow::{Result, bail};
 use clap::ValueEnum;
 use control::{Command, LINE, Notice, Policy};
-use programs::doorbell::Doorbell;
-use programs::einj::{Einj, Kind, LINE_MASK, Trigger};
 
-use crate::note;
+use crate::doorbell::Doorbell;
+use crate::einj::{Einj, Kind, LINE_MASK, Trigger};
+use crate::output::note;
 
 /// Who makes memory fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Method {
+pub enum Method {
     /// Firmware, asked through ACPI EINJ in debugfs
     Einj,
     /// The monitor, asked through its registers in /dev/mem
@@ -22,20 +22,29 @@ pub(crate) enum Method {
 }
 
 /// A [`Method`] that is there.
-pub(crate) enum Injector {
+pub enum Injector {
+    /// EINJ's files.
     Einj(Einj),
+    /// The monitor's registers.
     Doorbell(Doorbell),
+    /// Somebody reads what this program prints.
     Hand,
 }
 
 impl Method {
-    pub(crate) fn name(self) -> String {
+    /// Its name on the command line.
+    #[must_use]
+    pub fn name(self) -> String {
         self.to_possible_value()
             .map_or_else(String::new, |value| value.get_name().to_owned())
     }
 
     /// Makes sure that the method can be used.
-    pub(crate) fn open(self) -> Result<Injector> {
+    ///
+    /// # Errors
+    ///
+    /// If it cannot; the message says what may be lacking.
+    pub fn open(self) -> Result<Injector> {
         Ok(match self {
             Self::Einj => Injector::Einj(Einj::open()?),
             Self::Doorbell => Injector::Doorbell(Doorbell::open()?),
@@ -46,7 +55,11 @@ impl Method {
 
 impl Injector {
     /// Makes the line at this physical address fail when it is read.
-    pub(crate) fn poison(&self, line: u64) -> Result<()> {
+    ///
+    /// # Errors
+    ///
+    /// If firmware, kernel or monitor refuse, or do not offer this.
+    pub fn poison(&self, line: u64) -> Result<()> {
         match self {
             Self::Einj(einj) => einj.inject(Kind::Uncorrected, line, LINE_MASK, Trigger::Never),
             Self::Doorbell(doorbell) => {
@@ -57,8 +70,41 @@ impl Injector {
         }
     }
 
+    /// Makes the line fail when it is read, and firmware keep silent about it.
+    ///
+    /// # Errors
+    ///
+    /// If this is not the monitor, or it refuses.
+    pub fn poison_in_silence(&self, line: u64) -> Result<()> {
+        let doorbell = self.doorbell("keep firmware silent")?;
+        doorbell.run(Command::Poison, line, LINE, Policy::NO_RECORD.bits())?;
+        Ok(())
+    }
+
+    /// Makes the line good again, whatever it now holds.
+    ///
+    /// # Errors
+    ///
+    /// If this is not the monitor, or it refuses.
+    pub fn clear(&self, line: u64) -> Result<()> {
+        let doorbell = self.doorbell("make a line good")?;
+        doorbell.run(Command::Clear, line, LINE, 0)?;
+        Ok(())
+    }
+
+    fn doorbell(&self, what: &str) -> Result<&Doorbell> {
+        match self {
+            Self::Doorbell(doorbell) => Ok(doorbell),
+            _ => bail!("only the monitor can {what}; use --by doorbell"),
+        }
+    }
+
     /// Has a corrected error at this physical address reported.
-    pub(crate) fn report_corrected(&self, line: u64) -> Result<()> {
+    ///
+    /// # Errors
+    ///
+    /// If firmware, kernel or monitor refuse, or do not offer this.
+    pub fn report_corrected(&self, line: u64) -> Result<()> {
         match self {
             Self::Einj(einj) => einj.inject(Kind::Corrected, line, LINE_MASK, Trigger::Now),
             Self::Doorbell(doorbell) => notify(doorbell, Notice::Corrected, line),
@@ -67,7 +113,11 @@ impl Injector {
     }
 
     /// Makes the line fail and has it reported, as if a patrol scrub had found it.
-    pub(crate) fn report_scrubbed(&self, line: u64) -> Result<()> {
+    ///
+    /// # Errors
+    ///
+    /// If firmware, kernel or monitor refuse, or do not offer this.
+    pub fn report_scrubbed(&self, line: u64) -> Result<()> {
         match self {
             Self::Einj(_) => bail!(
                 "EINJ does not say whether firmware scrubs memory; use --by doorbell or --by hand"

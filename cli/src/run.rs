@@ -1,0 +1,122 @@
+//! `cargo seaworthy run`: our kernel, with its console on this terminal.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`image`] | makes the `Image` that boots of the kernel's ELF file |
+//! | [`symbols`] | names the functions in a panic's call trace |
+
+mod image;
+mod symbols;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Args;
+
+use crate::linux::{PROCESSORS, counted, disk, parse_size, provide};
+use crate::machine::{self, End, Guest, Machine, Output, monitor};
+use crate::tools::Install;
+use crate::workspace::Workspace;
+
+/// The package that the kernel is.
+const PACKAGE: &str = "seaworthy-kernel";
+
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Put the monitor under the kernel, so that memory can be poisoned
+    #[arg(long)]
+    monitor: bool,
+    /// Run this static program first, and nothing else is there
+    #[arg(long, value_name = "PROGRAM", conflicts_with = "initrd")]
+    init: Option<PathBuf>,
+    /// With this RAM disk [default: a shell and our test programs]
+    #[arg(long, value_name = "FILE")]
+    initrd: Option<PathBuf>,
+    /// The processor
+    #[arg(long, value_parser = PROCESSORS, default_value = "max")]
+    cpu: String,
+    /// How many CPUs the kernel sees
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    smp: usize,
+    /// RAM, with M or G; the monitor keeps 32 MiB of it
+    #[arg(long = "mem", value_name = "SIZE", value_parser = parse_size, default_value = "1G")]
+    memory: u64,
+    /// The name by which `cargo seaworthy inject` finds the machine
+    #[arg(long, default_value = "seaworthy")]
+    name: String,
+    /// The kernel's command line; after another `--`, what to run instead of the shell
+    #[arg(last = true)]
+    command_line: Vec<String>,
+}
+
+/// Builds the kernel and boots it. Fails unless it switches itself off.
+///
+/// # Errors
+///
+/// If something is missing that may not be installed, or cannot be fetched, built or started.
+pub(crate) fn run(options: &Options, workspace: &Workspace, install: Install) -> Result<ExitCode> {
+    provide(workspace, install)?;
+    let kernel = monitor::build_package(PACKAGE, workspace)?;
+    let mut machine = Machine::start(&options.machine(&kernel, workspace)?)?;
+    println!("Ctrl-A x ends the machine.");
+    let terminal = machine.console().attach_terminal()?;
+    let end = machine.wait(None, None)?;
+    drop(terminal);
+    println!("\n{end}");
+    for line in symbols::name_calls(&machine.console().text(), &read(&kernel)?)? {
+        println!("{line}");
+    }
+    if options.monitor {
+        println!("monitor: {}", counted(&machine)?);
+    }
+    Ok(match end {
+        End::Off | End::Left => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    })
+}
+
+impl Options {
+    fn machine(&self, kernel: &Path, workspace: &Workspace) -> Result<machine::Options> {
+        let folder = workspace.target_directory.join("run");
+        fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        let write = |name: &str, bytes: &[u8]| {
+            let path = folder.join(format!("{}.{name}", self.name));
+            let written = fs::write(&path, bytes);
+            written.with_context(|| format!("cannot write {}", path.display()))?;
+            anyhow::Ok(path)
+        };
+        let image = write("image", &image::flatten(&read(kernel)?)?)?;
+        let initrd = match (&self.initrd, &self.init) {
+            (Some(path), _) => path.clone(),
+            (None, Some(program)) => write("initrd", &disk::of_one_program(&read(program)?))?,
+            (None, None) => write("initrd", &disk::of_shell(workspace)?)?,
+        };
+        let guest = Guest::Kernel {
+            image,
+            initrd: Some(initrd),
+        };
+        Ok(machine::Options {
+            processor: processor(&self.cpu),
+            guest_cpus: self.smp,
+            memory: self.memory,
+            monitor: self.monitor.then(|| monitor::build(workspace)).transpose()?,
+            command_line: self.command_line.join(" "),
+            output: Output::Shown,
+            ..machine::Options::new(&self.name, guest)
+        })
+    }
+}
+
+/// Of Arm's own algorithm for pointer authentication nobody here depends, and it is slow.
+fn processor(name: &str) -> String {
+    match name {
+        "max" => "max,pauth-impdef=on".to_owned(),
+        name => name.to_owned(),
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+}

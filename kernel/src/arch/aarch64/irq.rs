@@ -1,0 +1,34 @@
+//! Masking this CPU's interrupts.
+
+use super::registers::{mrs, run};
+
+/// PSTATE.I in DAIF.
+const MASKED: u64 = 1 << 7;
+
+/// Whether interrupts were on.
+#[derive(Clone, Copy, Debug)]
+pub struct Flags(bool);
+
+/// Masks interrupts of this CPU, and returns how it was.
+pub fn disable() -> Flags {
+    let on = mrs!("daif") & MASKED == 0;
+    run!("msr daifset, #2");
+    Flags(on)
+}
+
+/// Puts it back.
+pub fn restore(Flags(on): Flags) {
+    if on {
+        enable();
+    }
+}
+
+/// Unmasks interrupts of this CPU.
+pub(super) fn enable() {
+    run!("msr daifclr, #2");
+}
+
+/// Masks interrupts of this CPU.
+pub(super) fn mask() {
+    run!("msr daifset, #2");
+}

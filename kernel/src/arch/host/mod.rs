@@ -1,0 +1,28 @@
+//! The stand-in for tests: threads of the host are CPUs and threads alike, and user memory is
+//! the test's own.
+
+pub mod console;
+pub mod cpu;
+mod firmware;
+pub mod fp;
+pub mod frame;
+pub mod irq;
+pub mod space;
+pub mod thread;
+pub mod time;
+pub mod user;
+
+pub use self::firmware::Firmware;
+
+/// The simulated machine: RAM that can be poisoned, and a store in memory for each file.
+pub type Machine = mm::sim::SimMachine;
+
+/// Switches the machine off: here, ends the test.
+pub fn power_off() -> ! {
+    panic!("the machine is off")
+}
+
+/// Starts the machine again: here, ends the test.
+pub fn reset() -> ! {
+    panic!("the machine starts again")
+}

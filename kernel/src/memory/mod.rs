@@ -1,0 +1,70 @@
+//! Memory of users, of files and of the kernel's own.
+
+mod access;
+#[cfg(target_os = "none")]
+pub mod heap;
+mod ranges;
+pub mod store;
+mod transfer;
+
+pub use self::ranges::{Full, Ranges};
+pub use self::transfer::{Cause, Sink, Source, Stopped, UserAddress, UserRange};
+
+use core::sync::atomic::{AtomicUsize, Ordering};
+
+use mm::Allocation;
+
+use crate::arch::Machine;
+
+/// The memory manager of this kernel.
+pub type Manager = mm::Memory<Machine>;
+
+static MANAGER: spin::Once<Manager> = spin::Once::new();
+
+/// The memory manager.
+///
+/// # Panics
+///
+/// Before boot has made it. Under test there always is one, with 64 MiB.
+pub fn manager() -> &'static Manager {
+    #[cfg(not(target_os = "none"))]
+    return MANAGER.call_once(|| mm::sim::memory(16 * 1024));
+    #[cfg(target_os = "none")]
+    MANAGER.get().expect("boot makes the memory manager first")
+}
+
+/// How much memory users and the kernel share, in bytes.
+pub fn total_bytes() -> u64 {
+    (manager().total_frames() * mm::PAGE_SIZE) as u64
+}
+
+/// The memory manager, if boot has made it.
+pub fn try_manager() -> Option<&'static Manager> {
+    MANAGER.get()
+}
+
+/// Frames that users may not have, so that the kernel can always go on: a hundredth, but at least
+/// 1 MiB.
+static RESERVE: AtomicUsize = AtomicUsize::new(0);
+#[cfg(target_os = "none")]
+const LEAST_RESERVE: usize = 256;
+
+/// Makes the memory manager, of these frames.
+///
+/// # Panics
+///
+/// If there are none, or the heap has no room for their table.
+#[cfg(target_os = "none")]
+pub fn begin(machine: Machine, usable: &[core::ops::Range<mm::Pfn>]) {
+    let manager = Manager::new(machine, usable).expect("frames, and room for their table");
+    RESERVE.store(
+        (manager.free_frames() / 100).max(LEAST_RESERVE),
+        Ordering::Relaxed,
+    );
+    MANAGER.call_once(|| manager);
+}
+
+/// Whether users may have more, as [`mm::Machine::admit`] asks.
+pub fn admit(_what: Allocation) -> bool {
+    try_manager().is_none_or(|manager| manager.free_frames() > RESERVE.load(Ordering::Relaxed))
+}

@@ -1,0 +1,206 @@
+//! Address spaces. What a call does is the memory manager's business; here are its flags.
+
+use alloc::sync::Arc;
+
+use linux_raw_sys::general as linux;
+use mm::{Advice, OnFork, PAGE_SIZE, Placement, Protection, Sharing, Source, VirtualAddress};
+
+use super::Arguments;
+use super::io::open_file;
+use crate::error::{Errno, Result};
+use crate::memory::{Manager, manager};
+use crate::task::{Break, UserSpace, current, preemption};
+
+const PAGE: u64 = PAGE_SIZE as u64;
+
+/// Does something with the running thread's address space.
+fn with<T>(call: impl FnOnce(&Manager, &UserSpace) -> Result<T, mm::Errno>) -> Result<T> {
+    let space = current().space()?;
+    let _guard = preemption::disable();
+    Ok(call(manager(), &space)?)
+}
+
+fn protection(bits: u32) -> Result<Protection> {
+    // Bits of features that are not there, and growing areas, are no protections.
+    let known = linux::PROT_READ | linux::PROT_WRITE | linux::PROT_EXEC;
+    if bits & !known != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let write = bits & linux::PROT_WRITE != 0;
+    let execute = bits & linux::PROT_EXEC != 0;
+    Ok(Protection {
+        read: bits & linux::PROT_READ != 0 || write || execute,
+        write,
+        execute,
+    })
+}
+
+/// Moves the end of the heap. Returns where it is, wherever that is.
+pub(super) fn brk(a: Arguments) -> Result<u64> {
+    let space = current().space()?;
+    // The heap's lock is not held over calls of the memory manager: threads that move its end at
+    // the same time have themselves to blame, and harm nobody else.
+    let Break { start, end } = *space.heap.lock();
+    let wanted = a.word(0);
+    if wanted < start || i64::try_from(wanted).is_err() {
+        return Ok(end);
+    }
+    let (mapped, needed) = (end.next_multiple_of(PAGE), wanted.next_multiple_of(PAGE));
+    let moved = if needed > mapped {
+        with(|manager, space| {
+            let placement = Placement::FixedNoReplace(VirtualAddress(mapped));
+            let length = needed - mapped;
+            let (protection, sharing) = (Protection::READ_WRITE, Sharing::Private);
+            let source = Source::Anonymous;
+            manager.mmap(
+                space.handle(),
+                placement,
+                length,
+                protection,
+                sharing,
+                source,
+            )
+        })
+        .map(drop)
+    } else if needed < mapped {
+        let start = VirtualAddress(needed);
+        with(|manager, space| manager.munmap(space.handle(), start, mapped - needed))
+    } else {
+        Ok(())
+    };
+    if moved.is_err() {
+        return Ok(end);
+    }
+    space.heap.lock().end = wanted;
+    Ok(wanted)
+}
+
+fn sharing(flags: u32) -> Result<Sharing> {
+    match flags & linux::MAP_TYPE {
+        linux::MAP_PRIVATE => Ok(Sharing::Private),
+        linux::MAP_SHARED | linux::MAP_SHARED_VALIDATE => Ok(Sharing::Shared),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+pub(super) fn mmap(a: Arguments) -> Result<u64> {
+    let (address, length, flags) = (VirtualAddress(a.word(0)), a.word(1), a.half(3));
+    let (protection, sharing) = (protection(a.half(2))?, sharing(flags)?);
+    if flags & linux::MAP_HUGETLB != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let has = |flag| flags & flag != 0;
+    let file = if has(linux::MAP_ANONYMOUS) {
+        None
+    } else {
+        let open = open_file(a.int(4))?;
+        if sharing == Sharing::Shared && protection.write && !open.flags().writes() {
+            return Err(Errno::EACCES);
+        }
+        Some(open.mapping()?)
+    };
+    let placements = if has(linux::MAP_FIXED_NOREPLACE) {
+        [Some(Placement::FixedNoReplace(address)), None]
+    } else if has(linux::MAP_FIXED) {
+        [Some(Placement::Fixed(address)), None]
+    } else if address.0 != 0 && address.is_aligned() {
+        // An address without a flag is a wish.
+        let wish = Placement::FixedNoReplace(address);
+        [Some(wish), Some(Placement::Anywhere)]
+    } else {
+        [Some(Placement::Anywhere), None]
+    };
+    let map = |placement| {
+        with(|manager, space| {
+            let source = match &file {
+                None => Source::Anonymous,
+                Some(file) => Source::File(file as &Arc<_>, a.word(5)),
+            };
+            manager.mmap(
+                space.handle(),
+                placement,
+                length,
+                protection,
+                sharing,
+                source,
+            )
+        })
+    };
+    let mut mapped = Err(Errno::ENOMEM);
+    for placement in placements.into_iter().flatten() {
+        mapped = map(placement);
+        if mapped.is_ok() {
+            break;
+        }
+    }
+    let start = mapped?;
+    if has(linux::MAP_POPULATE) {
+        let advice = if protection.write && sharing == Sharing::Private {
+            Advice::PopulateWrite
+        } else {
+            Advice::PopulateRead
+        };
+        // Pages that are not there now are brought in when they are touched.
+        with(|manager, space| manager.madvise(space.handle(), start, length, advice)).unwrap_or(());
+    }
+    Ok(start.0)
+}
+
+pub(super) fn munmap(a: Arguments) -> Result<u64> {
+    let start = VirtualAddress(a.word(0));
+    with(|manager, space| manager.munmap(space.handle(), start, a.word(1)))?;
+    Ok(0)
+}
+
+pub(super) fn mprotect(a: Arguments) -> Result<u64> {
+    let (start, protection) = (VirtualAddress(a.word(0)), protection(a.half(2))?);
+    with(|manager, space| manager.mprotect(space.handle(), start, a.word(1), protection))?;
+    Ok(0)
+}
+
+/// Advice that has a meaning here, or none that anybody could notice.
+fn advice(number: u32) -> Result<Option<Advice>> {
+    Ok(Some(match number {
+        linux::MADV_DONTNEED => Advice::DontNeed,
+        linux::MADV_POPULATE_READ => Advice::PopulateRead,
+        linux::MADV_POPULATE_WRITE => Advice::PopulateWrite,
+        linux::MADV_DONTFORK => Advice::Fork(OnFork::Omit),
+        linux::MADV_WIPEONFORK => Advice::Fork(OnFork::Wipe),
+        linux::MADV_DOFORK | linux::MADV_KEEPONFORK => Advice::Fork(OnFork::Inherit),
+        linux::MADV_MERGEABLE => Advice::Mergeable,
+        linux::MADV_UNMERGEABLE => Advice::Unmergeable,
+        linux::MADV_NORMAL
+        | linux::MADV_RANDOM
+        | linux::MADV_SEQUENTIAL
+        | linux::MADV_WILLNEED
+        | linux::MADV_COLD
+        | linux::MADV_FREE
+        | linux::MADV_DONTDUMP
+        | linux::MADV_DODUMP => return Ok(None),
+        _ => return Err(Errno::EINVAL),
+    }))
+}
+
+pub(super) fn madvise(a: Arguments) -> Result<u64> {
+    let start = VirtualAddress(a.word(0));
+    let Some(advice) = advice(a.half(2))? else {
+        return if start.is_aligned() {
+            Ok(0)
+        } else {
+            Err(Errno::EINVAL)
+        };
+    };
+    with(|manager, space| manager.madvise(space.handle(), start, a.word(1), advice))?;
+    Ok(0)
+}
+
+/// Files are written back by `fsync`; a mapping's pages are the file's.
+pub(super) fn msync(a: Arguments) -> Result<u64> {
+    let known = linux::MS_ASYNC | linux::MS_INVALIDATE | linux::MS_SYNC;
+    let both = linux::MS_ASYNC | linux::MS_SYNC;
+    let flags = a.half(2);
+    if flags & !known != 0 || flags & both == both || !VirtualAddress(a.word(0)).is_aligned() {
+        return Err(Errno::EINVAL);
+    }
+    Ok(0)
+}

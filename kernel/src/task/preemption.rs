@@ -1,0 +1,63 @@
+//! Parts of the kernel in which the running thread stays on its CPU.
+
+use core::marker::PhantomData;
+use core::sync::atomic::Ordering;
+
+use crate::task::{Thread, scheduler, try_current};
+
+/// Preemption of the running thread is off as long as this lives. It stays where it was made.
+#[derive(Debug)]
+#[must_use = "preemption comes back at once"]
+pub struct Guard {
+    here: PhantomData<*const ()>,
+}
+
+/// Keeps the running thread on its CPU. These nest.
+pub fn disable() -> Guard {
+    begin_one();
+    Guard { here: PhantomData }
+}
+
+/// Allows preemption while `action` runs, in the middle of a part that has one guard: where the
+/// memory manager, which must not be preempted, lets its caller copy, and a page fault may sleep.
+pub fn allow<T>(action: impl FnOnce() -> T) -> T {
+    end_one();
+    let result = action();
+    begin_one();
+    result
+}
+
+fn begin_one() {
+    change(|thread| {
+        thread.preemption_off.fetch_add(1, Ordering::Relaxed);
+    });
+}
+
+fn end_one() {
+    let mut due = false;
+    change(|thread| {
+        due = thread.preemption_off.fetch_sub(1, Ordering::Relaxed) == 1
+            && thread.work.has(crate::task::Work::RESCHEDULE);
+    });
+    if due {
+        scheduler::reschedule();
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        end_one();
+    }
+}
+
+/// Whether an interrupt may switch to another thread now.
+pub fn is_enabled() -> bool {
+    try_current().is_some_and(|thread| thread.preemption_off.load(Ordering::Relaxed) == 0)
+}
+
+/// Before a CPU has its first thread nothing can be preempted.
+fn change(change: impl FnOnce(&Thread)) {
+    if let Some(thread) = try_current() {
+        change(&thread);
+    }
+}
