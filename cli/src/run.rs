@@ -101,7 +101,10 @@ impl Options {
             processor: processor(&self.cpu),
             guest_cpus: self.smp,
             memory: self.memory,
-            monitor: self.monitor.then(|| monitor::build(workspace)).transpose()?,
+            monitor: self
+                .monitor
+                .then(|| monitor::build(workspace))
+                .transpose()?,
             command_line: self.command_line.join(" "),
             output: Output::Shown,
             ..machine::Options::new(&self.name, guest)

@@ -17,7 +17,8 @@ struct Functions<'a> {
 impl<'a> Functions<'a> {
     fn of(elf: &'a [u8]) -> Result<Self> {
         let little = LittleEndian;
-        let header = FileHeader64::<LittleEndian>::parse(elf).context("the kernel is no ELF file")?;
+        let header =
+            FileHeader64::<LittleEndian>::parse(elf).context("the kernel is no ELF file")?;
         let sections = header.sections(little, elf)?;
         let symbols = sections.symbols(little, elf, object::elf::SHT_SYMTAB)?;
         let mut by_start = Vec::new();
@@ -31,7 +32,9 @@ impl<'a> Functions<'a> {
     }
 
     fn name(&self, address: u64) -> Option<String> {
-        let after = self.by_start.partition_point(|(start, ..)| *start <= address);
+        let after = self
+            .by_start
+            .partition_point(|(start, ..)| *start <= address);
         let (start, length, name) = self.by_start[after.checked_sub(1)?];
         (address < start + length).then(|| {
             let name = rustc_demangle::demangle(name);

@@ -1,5 +1,6 @@
 //! From an exception to pages that are given up: what happens at once, and what is left for later.
 
+use alloc::boxed::Box;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use apei::{NotificationKind, Platform};
@@ -32,7 +33,8 @@ const MOST_PAGES: u64 = 512;
 /// All of it, over a platform that firmware's tables describe.
 pub(super) struct Engine<P> {
     firmware: Option<Firmware<P>>,
-    queues: [Queue<Tag>; cpu::MAX],
+    /// One for each CPU.
+    queues: Box<[Queue<Tag>]>,
     corrected: SpinLock<Counts>,
     /// `recover=on`.
     recovers: bool,
@@ -106,10 +108,10 @@ enum Fate {
 
 impl<P: Platform + Copy> Engine<P> {
     /// With what firmware offers, if anything.
-    pub(super) const fn new(firmware: Option<Firmware<P>>, recovers: bool) -> Self {
+    pub(super) fn new(firmware: Option<Firmware<P>>, recovers: bool) -> Self {
         Self {
             firmware,
-            queues: [const { Queue::new() }; cpu::MAX],
+            queues: (0..cpu::MAX).map(|_| Queue::new()).collect(),
             corrected: SpinLock::new(Counts::new()),
             recovers,
             goes_on: AtomicBool::new(true),

@@ -10,6 +10,7 @@
 //! Nothing else orders them, so an exception that interrupts a producer on its own CPU just finds
 //! another slot.
 
+use alloc::boxed::Box;
 use core::cell::UnsafeCell;
 use core::mem;
 use core::ops::Deref;
@@ -30,9 +31,10 @@ const TAKEN: u8 = 3;
 /// The owner of reports that anyone may finish.
 pub(super) const NOBODY: u32 = 0;
 
-/// The reports of one CPU. `T` says what is known apart from the block.
+/// The reports of one CPU. `T` says what is known apart from the block. The slots are on the heap
+/// from the start: they are more than a stack has room for.
 pub(super) struct Queue<T> {
-    slots: [Slot<T>; SLOTS],
+    slots: Box<[Slot<T>]>,
     /// Reports for which there was no slot.
     lost: AtomicU64,
 }
@@ -68,19 +70,9 @@ pub(super) struct Taken<'a, T> {
 
 impl<T: Copy> Queue<T> {
     /// An empty one.
-    pub(super) const fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
-            slots: [const {
-                Slot {
-                    state: AtomicU8::new(FREE),
-                    owner: AtomicU32::new(NOBODY),
-                    content: UnsafeCell::new(Content {
-                        tag: None,
-                        length: 0,
-                        bytes: [0; BLOCK_LENGTH],
-                    }),
-                }
-            }; SLOTS],
+            slots: (0..SLOTS).map(|_| Slot::new()).collect(),
             lost: AtomicU64::new(0),
         }
     }
@@ -131,6 +123,18 @@ impl<T: Copy> Queue<T> {
 }
 
 impl<T> Slot<T> {
+    const fn new() -> Self {
+        Self {
+            state: AtomicU8::new(FREE),
+            owner: AtomicU32::new(NOBODY),
+            content: UnsafeCell::new(Content {
+                tag: None,
+                length: 0,
+                bytes: [0; BLOCK_LENGTH],
+            }),
+        }
+    }
+
     fn moves(&self, from: u8, to: u8) -> bool {
         self.state
             .compare_exchange(from, to, Ordering::Acquire, Ordering::Relaxed)
