@@ -10,6 +10,7 @@
 //! | `memory` | what `mm` needs from this machine, kernel memory, and where the bytes of a system call come from and go to |
 //! | `fs` | files: names, what is behind them, what is open |
 //! | `task` | processes, threads, signals, the scheduler |
+//! | `interfaces` | `/proc`, `/sys` and debugfs |
 //! | `syscall` | the table of system calls, and each call's arguments |
 //! | `random` | random bytes |
 //! | `trap` | what exceptions mean, whatever the CPU |
@@ -28,6 +29,7 @@ pub mod device_tree;
 pub mod error;
 pub mod fs;
 pub mod init;
+pub mod interfaces;
 pub mod log;
 pub mod memory;
 pub mod random;

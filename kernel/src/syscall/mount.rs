@@ -10,7 +10,8 @@ use super::file::{context, path_name};
 use super::io::open_file;
 use crate::error::{Errno, Result};
 use crate::fs::tmpfs::Tmpfs;
-use crate::fs::{FileSystem, Follow, NAME_MAX};
+use crate::fs::{FileSystem, Follow, NAME_MAX, devfs};
+use crate::interfaces;
 use crate::memory::{UserAddress, total_bytes};
 
 /// `UMOUNT_NOFOLLOW` and `MNT_DETACH`. Linux, `linux/fs.h`.
@@ -57,6 +58,10 @@ fn make(kind: &[u8]) -> Result<Arc<dyn FileSystem>> {
     match kind {
         // Up to half of memory, as elsewhere.
         b"tmpfs" => Ok(Tmpfs::new("tmpfs", total_bytes() / 2)),
+        b"proc" => Ok(interfaces::proc()),
+        b"sysfs" => Ok(interfaces::sysfs()),
+        b"debugfs" => Ok(interfaces::debugfs()),
+        b"devtmpfs" => Ok(devfs::new()?),
         _ => Err(Errno::ENODEV),
     }
 }

@@ -1,0 +1,65 @@
+//! What programs see of the kernel in files: `/proc`, `/sys` and debugfs, with Linux's names and
+//! formats.
+//!
+//! | module | what it shows |
+//! |---|---|
+//! | `memory_failure` | errors of memory: counts, pages given up on request, policies |
+//! | `injection` | error injection by firmware, `/sys/kernel/debug/apei/einj` |
+//! | `system` | the machine and the kernel as wholes |
+
+mod injection;
+mod memory_failure;
+mod system;
+
+use alloc::sync::Arc;
+
+use spin::Once;
+
+use crate::fs::pseudo::{Directory, PseudoFs, Tree};
+
+/// `f_type` of the three. Linux, `linux/magic.h`.
+const PROC_MAGIC: u64 = 0x9fa0;
+const SYSFS_MAGIC: u64 = 0x6265_6572;
+const DEBUGFS_MAGIC: u64 = 0x6462_6720;
+
+/// The directories at the top.
+struct Roots {
+    proc: Arc<Tree>,
+    sys: Arc<Tree>,
+    debug: Arc<Tree>,
+}
+
+fn roots() -> &'static Roots {
+    static ROOTS: Once<Roots> = Once::new();
+    ROOTS.call_once(|| {
+        let roots = Roots {
+            proc: Tree::new(),
+            sys: Tree::new(),
+            debug: Tree::new(),
+        };
+        system::add(&roots);
+        memory_failure::add(&roots);
+        injection::add(&roots);
+        // Where debugfs is mounted.
+        roots.sys.directory("kernel/debug");
+        roots
+    })
+}
+
+/// A new mount's file system `proc`.
+pub fn proc() -> Arc<PseudoFs> {
+    let root = Arc::clone(&roots().proc);
+    PseudoFs::new("proc", PROC_MAGIC, root as Arc<dyn Directory>)
+}
+
+/// A new mount's file system `sysfs`.
+pub fn sysfs() -> Arc<PseudoFs> {
+    let root = Arc::clone(&roots().sys);
+    PseudoFs::new("sysfs", SYSFS_MAGIC, root as Arc<dyn Directory>)
+}
+
+/// A new mount's file system `debugfs`.
+pub fn debugfs() -> Arc<PseudoFs> {
+    let root = Arc::clone(&roots().debug);
+    PseudoFs::new("debugfs", DEBUGFS_MAGIC, root as Arc<dyn Directory>)
+}
