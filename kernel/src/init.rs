@@ -1,5 +1,6 @@
 //! The first process, and what it finds: files from the RAM disk, devices, a console.
 
+use alloc::string::String;
 use alloc::sync::Arc;
 
 use spin::Once;
@@ -19,8 +20,31 @@ const PROGRAM: &[u8] = b"/init";
 /// The terminal it talks to.
 const CONSOLE: &[u8] = b"/dev/console";
 
+/// What the boot loader told the kernel.
+static COMMAND_LINE: Once<String> = Once::new();
 static KERNEL: Once<Arc<Process>> = Once::new();
 static TERMINAL: Once<Arc<Tty>> = Once::new();
+
+/// What the boot loader told the kernel, as it came.
+pub fn command_line() -> &'static str {
+    COMMAND_LINE.get().map_or("", String::as_str)
+}
+
+/// The words for the kernel, and behind a `--` those for the first process.
+fn words(command_line: &str) -> (impl Iterator<Item = &str>, impl Iterator<Item = &str>) {
+    let mut words = command_line.split_ascii_whitespace();
+    let kernel = command_line
+        .split_ascii_whitespace()
+        .take_while(|word| *word != "--");
+    // `find` leaves the rest.
+    words.find(|word| *word == "--");
+    (kernel, words)
+}
+
+/// Whether a word for the kernel is among them: `recover=off`.
+pub fn has_option(command_line: &str, option: &str) -> bool {
+    words(command_line).0.any(|word| word == option)
+}
 
 /// The process of the kernel's own threads. Its root directory is everybody's.
 pub fn kernel_process() -> Arc<Process> {
@@ -53,12 +77,14 @@ impl Line for Serial {
     }
 }
 
-/// Starts the first process, which runs `/init` of the RAM disk. Its console is served by a thread.
+/// Starts the first process, which runs `/init` of the RAM disk with what the command line has
+/// behind `--`. Its console is served by a thread.
 ///
 /// # Errors
 ///
 /// What keeps it from starting.
-pub fn start(disk: &[u8]) -> Result<()> {
+pub fn start(disk: &[u8], command_line: &str) -> Result<()> {
+    COMMAND_LINE.call_once(|| command_line.into());
     let number = id::allocate()?;
     let terminal = TERMINAL.call_once(|| Tty::new(Arc::new(Serial), Arc::new(Processes)));
     devfs::register(terminal)?;
@@ -139,6 +165,9 @@ pub fn execute(registers: &mut Registers) {
 fn run() -> Result<Registers> {
     let mut arguments = Strings::default();
     arguments.push(PROGRAM)?;
+    for word in words(command_line()).1 {
+        arguments.push(word.as_bytes())?;
+    }
     let mut environment = Strings::default();
     for variable in [
         &b"HOME=/"[..],
@@ -152,4 +181,20 @@ fn run() -> Result<Registers> {
         environment,
         path: PROGRAM.to_vec(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{has_option, words};
+
+    #[test]
+    fn words_behind_two_dashes_are_the_first_process_s() {
+        let line = "a recover=off -- b recover=off -- c";
+        assert!(has_option(line, "recover=off"));
+        assert!(!has_option("a -- recover=off", "recover=off"));
+        let (kernel, program) = words(line);
+        assert_eq!(kernel.collect::<Vec<_>>(), ["a", "recover=off"]);
+        assert_eq!(program.collect::<Vec<_>>(), ["b", "recover=off", "--", "c"]);
+        assert_eq!(words("a b").1.count(), 0);
+    }
 }

@@ -7,14 +7,18 @@ use mm::PAGE_SIZE;
 
 use super::Roots;
 use crate::error::Result;
-use crate::fs::pseudo::{To, read_only};
+use crate::fs::pseudo::{To, line, read_only};
+use crate::init::command_line;
 use crate::memory::{manager, total_bytes};
 
 pub(super) fn add(roots: &Roots) {
     let proc = &roots.proc;
+    proc.file("cmdline", 0o444, read_only(|| Ok(line(command_line()))));
     proc.file("filesystems", 0o444, read_only(|| Ok(FILE_SYSTEMS.into())));
     proc.file("meminfo", 0o444, read_only(meminfo));
     proc.link("mounts", To("self/mounts"));
+    let console = roots.sys.directory("class/tty/console");
+    console.file("active", 0o444, read_only(|| Ok("ttyAMA0\n".into())));
 }
 
 /// What `mount -t` knows; `nodev` are those without a disk.

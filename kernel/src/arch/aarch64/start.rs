@@ -63,7 +63,7 @@ pub(super) extern "C" fn main(tree: u64, image: u64) -> ! {
     become_idle();
     listen_to_firmware(board);
     start_others(board);
-    if let Err(error) = init::start(initrd(board)) {
+    if let Err(error) = init::start(initrd(board), board.command_line.as_str()) {
         panic!("the first process: {error:?}");
     }
     // The number 1 is the first process's.
@@ -77,10 +77,7 @@ pub(super) extern "C" fn main(tree: u64, image: u64) -> ! {
 
 /// Finds out where firmware reports errors, and lets it call.
 fn listen_to_firmware(board: &Board) {
-    let command_line = board.command_line.as_str();
-    let recovers = !command_line
-        .split_ascii_whitespace()
-        .any(|word| word == "recover=off");
+    let recovers = !init::has_option(board.command_line.as_str(), "recover=off");
     for number in ras::initialize(Firmware, board.firmware, recovers) {
         if let Err(reason) = interrupt::enable_edge(number) {
             log::error!("GHES: interrupt {number}: {reason}");
