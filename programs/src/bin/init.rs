@@ -8,7 +8,6 @@ use std::ffi::CString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
-use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{self, Command};
 use std::time::Duration;
@@ -138,24 +137,15 @@ fn shell() -> Result<Command> {
         .read(true)
         .write(true)
         .open(Path::new("/dev").join(console))?;
-    let mut command = Command::new("/bin/sh");
+    // `-c`: the terminal on its standard input becomes its own.
+    let mut command = Command::new(BUSYBOX);
     command
+        .args(["setsid", "-c", "/bin/sh"])
         .stdin(terminal.try_clone()?)
         .stdout(terminal.try_clone()?)
         .stderr(terminal);
-    // SAFETY: only system calls, as the child of a fork needs.
-    unsafe { command.pre_exec(take_terminal) };
     io::stdout().flush()?;
     Ok(command)
-}
-
-/// Makes the caller the leader of a session that owns the terminal on its standard input.
-fn take_terminal() -> io::Result<()> {
-    // SAFETY: takes nothing.
-    check(unsafe { libc::setsid() })?;
-    // SAFETY: the request takes an integer.
-    check(unsafe { libc::ioctl(0, libc::TIOCSCTTY, 0) })?;
-    Ok(())
 }
 
 fn check(result: libc::c_int) -> io::Result<libc::c_int> {
