@@ -5,10 +5,13 @@
 //! |---|---|
 //! | `memory_failure` | errors of memory: counts, pages given up on request, policies |
 //! | `injection` | error injection by firmware, `/sys/kernel/debug/apei/einj` |
+//! | `process`, `pagemap` | `/proc/PID` |
 //! | `system` | the machine and the kernel as wholes |
 
 mod injection;
 mod memory_failure;
+mod pagemap;
+mod process;
 mod system;
 
 use alloc::sync::Arc;
@@ -48,8 +51,8 @@ fn roots() -> &'static Roots {
 
 /// A new mount's file system `proc`.
 pub fn proc() -> Arc<PseudoFs> {
-    let root = Arc::clone(&roots().proc);
-    PseudoFs::new("proc", PROC_MAGIC, root as Arc<dyn Directory>)
+    let root = process::Root(Arc::clone(&roots().proc));
+    PseudoFs::new("proc", PROC_MAGIC, Arc::new(root))
 }
 
 /// A new mount's file system `sysfs`.

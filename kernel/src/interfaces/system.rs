@@ -6,6 +6,7 @@ use alloc::string::String;
 use mm::PAGE_SIZE;
 
 use super::Roots;
+use super::process::Own;
 use crate::error::Result;
 use crate::fs::pseudo::{To, line, read_only};
 use crate::init::command_line;
@@ -16,6 +17,7 @@ pub(super) fn add(roots: &Roots) {
     proc.file("cmdline", 0o444, read_only(|| Ok(line(command_line()))));
     proc.file("filesystems", 0o444, read_only(|| Ok(FILE_SYSTEMS.into())));
     proc.file("meminfo", 0o444, read_only(meminfo));
+    proc.link("self", Own);
     proc.link("mounts", To("self/mounts"));
     let console = roots.sys.directory("class/tty/console");
     console.file("active", 0o444, read_only(|| Ok("ttyAMA0\n".into())));
