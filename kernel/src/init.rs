@@ -41,9 +41,15 @@ fn words(command_line: &str) -> (impl Iterator<Item = &str>, impl Iterator<Item 
     (kernel, words)
 }
 
-/// Whether a word for the kernel is among them: `recover=off`.
-pub fn has_option(command_line: &str, option: &str) -> bool {
-    words(command_line).0.any(|word| word == option)
+/// The last value that a `name=value` for the kernel gives.
+pub fn option<'a>(command_line: &'a str, name: &str) -> Option<&'a str> {
+    let values = words(command_line)
+        .0
+        .filter_map(|word| word.split_once('='));
+    values
+        .filter(|(key, _)| *key == name)
+        .map(|(_, value)| value)
+        .last()
 }
 
 /// The process of the kernel's own threads. Its root directory is everybody's.
@@ -185,13 +191,14 @@ fn run() -> Result<Registers> {
 
 #[cfg(test)]
 mod tests {
-    use super::{has_option, words};
+    use super::{option, words};
 
     #[test]
     fn words_behind_two_dashes_are_the_first_process_s() {
         let line = "a recover=off -- b recover=off -- c";
-        assert!(has_option(line, "recover=off"));
-        assert!(!has_option("a -- recover=off", "recover=off"));
+        assert_eq!(option(line, "recover"), Some("off"));
+        assert_eq!(option("recover=on recover=off", "recover"), Some("off"));
+        assert_eq!(option("a=1 -- recover=off", "recover"), None);
         let (kernel, program) = words(line);
         assert_eq!(kernel.collect::<Vec<_>>(), ["a", "recover=off"]);
         assert_eq!(program.collect::<Vec<_>>(), ["b", "recover=off", "--", "c"]);

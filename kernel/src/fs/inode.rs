@@ -12,7 +12,7 @@ use core::fmt::Debug;
 
 use bitflags::bitflags;
 
-use super::{DeviceNumber, FileType, Metadata, OpenFlags, Path, Timestamp};
+use super::{DeviceNumber, FileType, Metadata, OpenFlags, Path, Timestamp, Whence};
 use crate::error::{Errno, Result};
 use crate::memory::{Sink, Source, UserAddress};
 use crate::sync::WaitQueue;
@@ -275,6 +275,11 @@ pub trait FileOperations: Any + Debug + Send + Sync {
     /// Whether it has no positions: `lseek` and `pread` give `ESPIPE`.
     fn is_stream(&self) -> bool {
         false
+    }
+
+    /// `lseek` of a reader that has a place of its own, and no position. `None`: it has none.
+    fn seek(&self, _offset: i64, _whence: Whence) -> Option<Result<u64>> {
+        None
     }
 
     /// Where its bytes end, for `lseek`.

@@ -218,6 +218,9 @@ impl OpenFile {
         if self.flags().contains(OpenFlags::PATH) {
             return Err(Errno::EBADF);
         }
+        if let Some(result) = self.operations.seek(offset, whence) {
+            return result;
+        }
         if self.operations.is_stream() {
             return Err(Errno::ESPIPE);
         }

@@ -6,6 +6,7 @@
 mod file;
 mod identity;
 mod io;
+mod log;
 mod memory;
 mod metadata;
 mod mount;
@@ -237,6 +238,7 @@ fn dispatch(registers: &mut Registers) -> Result<u64> {
         n::REBOOT => system::reboot(a),
         n::SYSINFO => system::sysinfo(a),
         n::GETRANDOM => system::getrandom(a),
+        n::SYSLOG => log::syslog(a),
 
         _ => Err(Errno::ENOSYS),
     }

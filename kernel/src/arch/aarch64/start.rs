@@ -50,6 +50,9 @@ pub(super) extern "C" fn main(tree: u64, image: u64) -> ! {
     psci::use_hvc(board.hvc);
     tables::make(board.ram.iter()).expect("a machine with fewer ranges of RAM");
     tables::activate();
+    if let Some(level) = init::option(board.command_line.as_str(), "loglevel") {
+        log::set_console_level(level.parse().unwrap_or(log::console_level()));
+    }
     start_memory(board);
     log::info!(
         "Seaworthy {} on {} CPUs",
@@ -77,7 +80,7 @@ pub(super) extern "C" fn main(tree: u64, image: u64) -> ! {
 
 /// Finds out where firmware reports errors, and lets it call.
 fn listen_to_firmware(board: &Board) {
-    let recovers = !init::has_option(board.command_line.as_str(), "recover=off");
+    let recovers = init::option(board.command_line.as_str(), "recover") != Some("off");
     for number in ras::initialize(Firmware, board.firmware, recovers) {
         if let Err(reason) = interrupt::enable_edge(number) {
             log::error!("GHES: interrupt {number}: {reason}");

@@ -1,5 +1,6 @@
 //! `/dev`: a file system in memory, filled with the names of devices.
 
+mod kmsg;
 mod memory;
 
 use alloc::sync::Arc;
@@ -22,6 +23,7 @@ pub fn register(console: &Arc<Tty>) -> Result<()> {
     for (minor, _, kind) in memory::DEVICES {
         add(1, *minor, Arc::new(*kind))?;
     }
+    add(1, kmsg::MINOR, Arc::new(kmsg::KernelLog))?;
     let terminal = |controls| {
         Arc::new(TerminalDevice {
             tty: Arc::clone(console),
@@ -55,6 +57,7 @@ pub fn new() -> Result<Arc<Tmpfs>> {
     for (minor, name, _) in memory::DEVICES {
         device(name, 1, *minor, 0o666)?;
     }
+    device("kmsg", 1, kmsg::MINOR, 0o644)?;
     device("tty", 5, 0, 0o666)?;
     device("console", 5, 1, 0o600)?;
     device("ttyAMA0", 204, 64, 0o600)?;
