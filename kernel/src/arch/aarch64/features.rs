@@ -86,6 +86,37 @@ const ISAR1: &[(u32, u32, u64)] = &[
 ];
 /// AT_HWCAP2's MOPS.
 const MOPS: u64 = 1 << 43;
+/// AT_HWCAP's FP and ASIMD, their half precision, and CPUID.
+const FP: u64 = 0b11;
+const HALF: u64 = 1 << 9 | 1 << 10;
+const CPUID: u64 = 1 << 11;
+
+/// The fields of a register that a table names; programs see no others.
+fn visible(register: u64, table: &[(u32, u32, u64)]) -> u64 {
+    table
+        .iter()
+        .fold(0, |seen, (_, shift, _)| seen | register & 0xf << shift)
+}
+
+/// ID_AA64ISAR0_EL1 for programs.
+pub(super) fn visible_isar0() -> u64 {
+    visible(mrs!("id_aa64isar0_el1"), ISAR0)
+}
+
+/// ID_AA64ISAR1_EL1 for programs.
+pub(super) fn visible_isar1() -> u64 {
+    visible(mrs!("id_aa64isar1_el1"), ISAR1)
+}
+
+/// ID_AA64ISAR2_EL1 for programs: memory copy and set.
+pub(super) fn visible_isar2() -> u64 {
+    mrs!("id_aa64isar2_el1") & 0xf << 16
+}
+
+/// ID_AA64PFR0_EL1 for programs: FP and AdvSIMD, and that EL0 and EL1 are AArch64 only.
+pub(super) fn visible_pfr0() -> u64 {
+    mrs!("id_aa64pfr0_el1") & 0xff << 16 | 0x11
+}
 
 /// `AT_HWCAP` and `AT_HWCAP2`.
 pub(super) fn capabilities() -> (u64, u64) {
@@ -98,7 +129,7 @@ pub(super) fn capabilities() -> (u64, u64) {
     // FP and ASIMD are there, because the kernel would not have started without. With half
     // precision the fields are 1.
     let half = field(mrs!("id_aa64pfr0_el1"), 16) == 1;
-    let base = 0b11 | if half { 1 << 9 | 1 << 10 } else { 0 };
+    let base = FP | CPUID | if half { HALF } else { 0 };
     let first = base | of(mrs!("id_aa64isar0_el1"), ISAR0) | of(mrs!("id_aa64isar1_el1"), ISAR1);
     let mops = field(mrs!("id_aa64isar2_el1"), 16) >= 1;
     (first, if mops { MOPS } else { 0 })

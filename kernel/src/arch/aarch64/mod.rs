@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `boot`, `start` | from the first instruction to the first process |
 //! | `layout`, `tables` | where things are in the kernel's half of the address space |
-//! | `vectors`, `trap`, `fixup` | exceptions |
+//! | `vectors`, `trap`, `fixup`, `identification` | exceptions |
 //! | `cpu`, `features`, `psci` | CPUs |
 //! | `interrupt`, `irq`, `time` | interrupts |
 //! | `thread`, `stack`, `fp` | what runs |
@@ -24,6 +24,7 @@ mod firmware;
 mod fixup;
 pub mod fp;
 pub mod frame;
+mod identification;
 mod interrupt;
 pub mod irq;
 mod layout;

@@ -11,7 +11,7 @@ use syndrome::{AbortCause, DataAbort, Esr, ExceptionClass, FaultKind, Instructio
 use super::fixup::{self, View};
 use super::layout::{self, USER_END};
 use super::registers::{mrs, run_with};
-use super::{interrupt, irq, report};
+use super::{identification, interrupt, irq, report};
 use crate::arch::Registers;
 use crate::ras::{self, Mode, Verdict};
 use crate::task::signal::Fault;
@@ -124,6 +124,11 @@ pub(super) extern "C" fn user_synchronous(registers: &mut Registers) {
         }
         syndrome => {
             irq::enable();
+            // Which of the two depends on FEAT_IDST.
+            let is_system = [ExceptionClass::UNKNOWN, ExceptionClass::SYSTEM_REGISTER];
+            if is_system.contains(&esr.class()) && identification::emulate(registers) {
+                return leave(registers);
+            }
             let ((signal, code), address) = match syndrome {
                 Syndrome::BreakpointInstruction(_) => (trap::BREAKPOINT, registers.pc),
                 _ if esr.class() == ExceptionClass::PC_ALIGNMENT => (trap::UNALIGNED, registers.pc),
