@@ -8,6 +8,7 @@ use linux_raw_sys::general as linux;
 use super::Arguments;
 use super::io::open_file;
 use crate::error::{Errno, Result};
+use crate::fs::tmpfs;
 use crate::fs::{
     Context, DeviceNumber, FileType, Follow, Link, NewInode, OpenFile, OpenFlags, PATH_MAX, Path,
     RenameFlags,
@@ -74,6 +75,24 @@ pub(super) fn openat(a: Arguments) -> Result<u64> {
     let permissions = a.half(3) as u16 & 0o7777;
     let file = context().open(base.as_deref(), &path, flags, permissions)?;
     let close_on_exec = flags.contains(OpenFlags::CLOSE_ON_EXEC);
+    Ok(current().process.files()?.add(file, close_on_exec)? as u64)
+}
+
+/// `memfd_create`: a file without a name. Seals are not there, nor are huge pages.
+pub(super) fn memfd_create(a: Arguments) -> Result<u64> {
+    const NAME_MAX: usize = 250;
+    const EXECUTABLE: u32 = linux::MFD_NOEXEC_SEAL | linux::MFD_EXEC;
+    let flags = a.half(1);
+    check_known(
+        flags,
+        linux::MFD_CLOEXEC | linux::MFD_ALLOW_SEALING | EXECUTABLE,
+    )?;
+    if flags & EXECUTABLE == EXECUTABLE {
+        return Err(Errno::EINVAL);
+    }
+    a.address(0).read_string(NAME_MAX, Errno::EINVAL)?;
+    let file = tmpfs::nameless_file()?;
+    let close_on_exec = flags & linux::MFD_CLOEXEC != 0;
     Ok(current().process.files()?.add(file, close_on_exec)? as u64)
 }
 

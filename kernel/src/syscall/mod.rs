@@ -127,6 +127,7 @@ fn dispatch(registers: &mut Registers) -> Result<u64> {
         n::PSELECT6 => restarting_unless_handled(poll::pselect6(a)),
 
         n::OPENAT => restarting(file::openat(a)),
+        n::MEMFD_CREATE => file::memfd_create(a),
         n::CLOSE => file::close(a),
         n::CLOSE_RANGE => file::close_range(a),
         n::DUP => file::dup(a),

@@ -9,8 +9,10 @@ mod inode;
 use alloc::sync::{Arc, Weak};
 use core::sync::atomic::{AtomicU64, Ordering};
 
+use spin::Once;
+
 use self::inode::Node;
-use super::{FileSystem, FileSystemStatistics, Inode, NewInode};
+use super::{FileSystem, FileSystemStatistics, Inode, NewInode, OpenFile, OpenFlags};
 use crate::error::{Errno, Result};
 use crate::memory::manager;
 
@@ -56,6 +58,21 @@ impl Tmpfs {
     fn forget_inode(&self) {
         self.inodes.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+/// A new regular file without a name, open for reading and writing (`memfd_create`). It is in a
+/// file system that is mounted nowhere.
+///
+/// # Errors
+///
+/// `ENOMEM`.
+pub fn nameless_file() -> Result<Arc<OpenFile>> {
+    static FILES: Once<Arc<Tmpfs>> = Once::new();
+    let files = FILES.call_once(|| Tmpfs::new("tmpfs", u64::MAX));
+    super::admit()?;
+    let inode: Arc<dyn Inode> = files.make(NewInode::Regular, 0o777)?;
+    let operations = Arc::clone(&inode).open(OpenFlags::READ_WRITE)?;
+    Ok(OpenFile::nameless(inode, operations, OpenFlags::READ_WRITE))
 }
 
 impl FileSystem for Tmpfs {

@@ -186,3 +186,22 @@ proptest! {
         prop_assert!(!(-(1 << 62)..-4095).contains(&result) || number == 139);
     }
 }
+
+#[test]
+fn a_file_without_a_name_has_bytes() {
+    let actor = Actor::new();
+    let place = memory(4096);
+    place.write(b"name\0").unwrap();
+    let text = place.offset(64);
+    text.write(b"bytes").unwrap();
+    let descriptor = actor.call(279, &[place.0, 1]);
+    assert_eq!(descriptor, 0);
+    assert_eq!(actor.call(46, &[0, 8192]), 0);
+    assert_eq!(actor.call(68, &[0, text.0, 5, 4096]), 5);
+    let back = place.offset(128);
+    assert_eq!(actor.call(67, &[0, back.0, 5, 4096]), 5);
+    assert_eq!(back.read(), Ok(*b"bytes"));
+    assert_eq!(actor.call(25, &[0, 1]), 1, "FD_CLOEXEC");
+    assert_eq!(actor.call(279, &[place.0, 0x40]), EINVAL);
+    assert_eq!(actor.call(279, &[8, 0]), EFAULT);
+}
