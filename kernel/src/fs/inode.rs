@@ -310,6 +310,11 @@ pub trait FileOperations: Any + Debug + Send + Sync {
         Err(Errno::ENOTTY)
     }
 
+    /// Whether a mapping is of zeros that belong to nobody else, and not of this file's pages.
+    fn maps_as_anonymous(&self) -> bool {
+        false
+    }
+
     /// The pages to map.
     ///
     /// # Errors

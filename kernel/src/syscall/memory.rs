@@ -97,7 +97,11 @@ pub(super) fn mmap(a: Arguments) -> Result<u64> {
         if sharing == Sharing::Shared && protection.write && !open.flags().writes() {
             return Err(Errno::EACCES);
         }
-        Some(open.mapping()?)
+        if open.operations().maps_as_anonymous() {
+            None
+        } else {
+            Some(open.mapping()?)
+        }
     };
     let placements = if has(linux::MAP_FIXED_NOREPLACE) {
         [Some(Placement::FixedNoReplace(address)), None]

@@ -82,6 +82,10 @@ impl FileOperations for Memory {
         }
     }
 
+    fn maps_as_anonymous(&self) -> bool {
+        *self == Self::Zero
+    }
+
     /// A position has no meaning here, and asking for one no harm.
     fn end(&self, _: &dyn Inode) -> Result<u64> {
         Ok(0)
