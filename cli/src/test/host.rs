@@ -35,6 +35,14 @@ pub(super) fn steps(workspace: &Workspace) -> Vec<Step> {
                 .env("RUSTFLAGS", "--cfg loom"),
             LIMIT,
         ),
+        Step::tests(
+            "the kernel's queue under loom",
+            test()
+                .args(["--release", "--package", "seaworthy-kernel"])
+                .args(["--lib", "loom", "--target-dir", "target/loom"])
+                .env("RUSTFLAGS", "--cfg loom"),
+            LIMIT,
+        ),
         // The signal frames and system calls of another C library.
         Step::tests(
             "tests with musl",

@@ -4,29 +4,43 @@
 //! for the other:
 //!
 //! ```text
-//!   free ──reserve──▶ reserved ──publish──▶ full ──take──▶ taken ──drop──▶ free
+//!   free ──reserve──▶ reserved ──publish──▶ full, for its owner ──take──▶ taken ──drop──▶ free
 //! ```
 //!
-//! Nothing else orders them, so an exception that interrupts a producer on its own CPU just finds
+//! The owner is in the same word: whoever may not take a report never has it in his hands, not even
+//! for a moment in which its owner would miss it. Nothing else orders them, so an exception that interrupts a producer on its own CPU just finds
 //! another slot.
 
 use alloc::boxed::Box;
 use core::cell::UnsafeCell;
 use core::mem;
 use core::ops::Deref;
-use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+#[cfg(not(loom))]
+use core::sync::atomic::{AtomicU64, Ordering};
+
+#[cfg(loom)]
+use loom::sync::atomic::{AtomicU64, Ordering};
 
 /// Room for one status block, in bytes. Firmware rarely needs more than a few hundred.
 pub(super) const BLOCK_LENGTH: usize = 4096;
 
 /// Reports that wait for one CPU. One abort leaves one or two, and its task finishes them before it
 /// goes on.
-const SLOTS: usize = 4;
+const SLOTS: usize = if cfg!(loom) { 2 } else { 4 };
 
-const FREE: u8 = 0;
-const RESERVED: u8 = 1;
-const FULL: u8 = 2;
-const TAKEN: u8 = 3;
+const FREE: u64 = 0;
+const RESERVED: u64 = 1;
+const TAKEN: u64 = 2;
+
+/// The state of a slot with a report for `owner`.
+const fn full(owner: u32) -> u64 {
+    1 << 32 | owner as u64
+}
+
+/// Whose report is in a slot with this state, if there is one.
+fn owner_of(state: u64) -> Option<u32> {
+    (state >> 32 == 1).then_some(state as u32)
+}
 
 /// The owner of reports that anyone may finish.
 pub(super) const NOBODY: u32 = 0;
@@ -40,10 +54,7 @@ pub(super) struct Queue<T> {
 }
 
 struct Slot<T> {
-    state: AtomicU8,
-    /// Who must finish the report, or [`NOBODY`]. Looked at before the slot is taken, so that nobody
-    /// misses a report of his while another has it in his hands only to put it back.
-    owner: AtomicU32,
+    state: AtomicU64,
     content: UnsafeCell<Content<T>>,
 }
 
@@ -89,31 +100,16 @@ impl<T: Copy> Queue<T> {
     /// A report whose owner `wanted` wants.
     pub(super) fn take(&self, wanted: impl Fn(u32) -> bool) -> Option<Taken<'_, T>> {
         self.slots.iter().find_map(|slot| {
-            loop {
-                let is_full = slot.state.load(Ordering::Acquire) == FULL;
-                if !is_full || !wanted(slot.owner.load(Ordering::Relaxed)) {
-                    return None;
-                }
-                if !slot.moves(FULL, TAKEN) {
-                    return None;
-                }
-                let taken = Taken { slot };
-                if wanted(slot.owner.load(Ordering::Relaxed)) {
-                    return Some(taken);
-                }
-                // Between the two looks it was emptied and filled again.
-                mem::forget(taken);
-                slot.state.store(FULL, Ordering::Release);
-            }
+            let state = slot.state.load(Ordering::Relaxed);
+            let is_wanted = owner_of(state).is_some_and(&wanted);
+            (is_wanted && slot.moves(state, TAKEN)).then(|| Taken { slot })
         })
     }
 
     /// Whether there is anything to take of this owner's.
     pub(super) fn is_pending_for(&self, owner: u32) -> bool {
-        self.slots.iter().any(|slot| {
-            slot.state.load(Ordering::Acquire) == FULL
-                && slot.owner.load(Ordering::Relaxed) == owner
-        })
+        let is_full = |slot: &Slot<T>| slot.state.load(Ordering::Acquire) == full(owner);
+        self.slots.iter().any(is_full)
     }
 
     /// Takes the count of lost reports.
@@ -123,10 +119,9 @@ impl<T: Copy> Queue<T> {
 }
 
 impl<T> Slot<T> {
-    const fn new() -> Self {
+    fn new() -> Self {
         Self {
-            state: AtomicU8::new(FREE),
-            owner: AtomicU32::new(NOBODY),
+            state: AtomicU64::new(FREE),
             content: UnsafeCell::new(Content {
                 tag: None,
                 length: 0,
@@ -135,7 +130,7 @@ impl<T> Slot<T> {
         }
     }
 
-    fn moves(&self, from: u8, to: u8) -> bool {
+    fn moves(&self, from: u64, to: u64) -> bool {
         self.state
             .compare_exchange(from, to, Ordering::Acquire, Ordering::Relaxed)
             .is_ok()
@@ -159,8 +154,7 @@ impl<T> Reserved<'_, T> {
         let content = unsafe { &mut *content };
         content.tag = Some(tag);
         content.length = length.min(BLOCK_LENGTH);
-        self.slot.owner.store(owner, Ordering::Relaxed);
-        self.slot.state.store(FULL, Ordering::Release);
+        self.slot.state.store(full(owner), Ordering::Release);
         mem::forget(self);
     }
 }
@@ -201,7 +195,78 @@ impl<T> Drop for Taken<'_, T> {
     }
 }
 
-#[cfg(test)]
+/// Interleavings: `RUSTFLAGS="--cfg loom" cargo test -p seaworthy-kernel --lib loom`.
+#[cfg(all(test, loom))]
+mod loom_tests {
+    use loom::sync::Arc;
+    use loom::thread;
+
+    use super::Queue;
+
+    /// Every interleaving with up to three switches of threads that do not wait.
+    fn check(body: impl Fn() + Send + Sync + 'static) {
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = Some(3);
+        builder.check(body);
+    }
+
+    fn put(queue: &Queue<u32>, owner: u32) {
+        let mut slot = queue.reserve().expect("there are more slots than reports");
+        slot.buffer()[..4].copy_from_slice(&owner.to_le_bytes());
+        slot.publish(4, owner, owner);
+    }
+
+    fn take(queue: &Queue<u32>, owner: u32) -> bool {
+        let taken = queue.take(|found| found == owner);
+        if let Some(report) = &taken {
+            assert_eq!((report.tag(), &**report), (owner, &owner.to_le_bytes()[..]));
+        }
+        taken.is_some()
+    }
+
+    /// What a thread has put it finds, whatever others put and take: it must not go back to its
+    /// program before.
+    #[test]
+    fn nobody_misses_his_own() {
+        check(|| {
+            let queue = Arc::new(Queue::new());
+            let threads: Vec<_> = (1..=2)
+                .map(|owner| {
+                    let queue = Arc::clone(&queue);
+                    thread::spawn(move || {
+                        put(&queue, owner);
+                        assert!(queue.is_pending_for(owner));
+                        assert!(take(&queue, owner) && !take(&queue, owner));
+                    })
+                })
+                .collect();
+            for thread in threads {
+                thread.join().unwrap();
+            }
+            assert_eq!(queue.take_lost(), 0);
+        });
+    }
+
+    /// What is anybody's is taken once.
+    #[test]
+    fn one_of_two_takes_a_report() {
+        check(|| {
+            let queue = Arc::new(Queue::new());
+            put(&queue, 7);
+            let other = {
+                let queue = Arc::clone(&queue);
+                thread::spawn(move || u32::from(take(&queue, 7)))
+            };
+            put(&queue, 7);
+            let own = u32::from(take(&queue, 7)) + u32::from(take(&queue, 7));
+            let other = other.join().unwrap();
+            let left = u32::from(take(&queue, 7));
+            assert_eq!(own + other + left, 2);
+        });
+    }
+}
+
+#[cfg(all(test, not(loom)))]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::thread;
