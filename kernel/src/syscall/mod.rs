@@ -1,6 +1,6 @@
 //! System calls: from numbers in registers to calls of `task`, `fs` and `memory`.
 //!
-//! One table, [`dispatch`]. Each call is a short function in the module of its subject: it turns
+//! One table, `dispatch`. Each call is a short function in the module of its subject: it turns
 //! arguments into types, calls, and turns the outcome into a number.
 
 mod file;

@@ -2,7 +2,7 @@
 //!
 //! Each thread has a *virtual runtime*: nanoseconds it ran, more of them the lower its priority.
 //! The queue hands out the least. A thread that slept does not come back with an old claim: it is
-//! put at most [`CREDIT`] before those that wait.
+//! put at most `CREDIT` before those that wait.
 
 use alloc::collections::BinaryHeap;
 use alloc::collections::TryReserveError;
