@@ -7,8 +7,8 @@ use crate::lock::{Mutex, MutexGuard};
 use crate::ksm::Healing;
 use crate::memory::Space;
 use crate::{
-    BusCode, Entry, Errno, FileId, FrameState, Machine, Memory, Pfn, Sigbus, SpaceId, UserFrame,
-    VirtualAddress,
+    BusCode, Entry, Errno, FileId, FrameState, KillPolicy, Machine, Memory, Pfn, Sigbus, SpaceId,
+    UserFrame, VirtualAddress,
 };
 
 /// What is known about an error.
@@ -418,7 +418,11 @@ impl<M: Machine> Memory<M> {
     }
 
     fn wants_early_kill(&self, space: &Space) -> bool {
-        space.early_kill.load(Ordering::Relaxed) || self.failures.early_kill.load(Ordering::Relaxed)
+        match space.kill_policy() {
+            KillPolicy::Default => self.early_kill(),
+            KillPolicy::Early => true,
+            KillPolicy::Late => false,
+        }
     }
 
     /// Our reference is the last one if the page is isolated when we give it back.

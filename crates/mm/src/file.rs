@@ -90,6 +90,11 @@ impl File {
         self.cache.lock().size
     }
 
+    /// Whether a page of it is in memory.
+    pub(crate) fn is_cached(&self, index: u32) -> bool {
+        matches!(self.cache.lock().slots.get(index), Some(Slot::Filled(_)))
+    }
+
     pub(crate) fn add_user(&self) {
         self.users.fetch_add(1, Ordering::Relaxed);
     }

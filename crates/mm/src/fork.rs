@@ -57,12 +57,7 @@ impl<M: Machine> Memory<M> {
         match result {
             Ok(()) => {
                 child.0.merging.inherit(&parent.0.merging);
-                child.set_early_kill(
-                    parent
-                        .0
-                        .early_kill
-                        .load(core::sync::atomic::Ordering::Relaxed),
-                );
+                child.set_kill_policy(parent.kill_policy());
                 Ok(child)
             }
             Err(fails) => {

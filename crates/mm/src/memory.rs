@@ -2,7 +2,7 @@
 
 use alloc::sync::Arc;
 use core::ops::Range;
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
 use crate::lock::Mutex;
 
@@ -47,17 +47,52 @@ impl AddressSpace {
         self.0.id
     }
 
-    /// Whether its process is told of memory it loses at once (`PR_MCE_KILL_EARLY`), and not
-    /// when it touches it.
-    pub fn set_early_kill(&self, early: bool) {
-        self.0.early_kill.store(early, Ordering::Relaxed);
+    /// When its process is told of memory that it loses.
+    pub fn kill_policy(&self) -> KillPolicy {
+        self.0.kill_policy()
+    }
+
+    /// Sets it. A fork inherits it.
+    pub fn set_kill_policy(&self, policy: KillPolicy) {
+        let number = match policy {
+            KillPolicy::Default => DEFAULT,
+            KillPolicy::Early => EARLY,
+            KillPolicy::Late => LATE,
+        };
+        self.0.kill_policy.store(number, Ordering::Relaxed);
+    }
+}
+
+/// When a process is told of memory that it loses and has not touched yet (`PR_MCE_KILL`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KillPolicy {
+    /// As [`Memory::early_kill`] says.
+    #[default]
+    Default,
+    /// At once.
+    Early,
+    /// When it touches it.
+    Late,
+}
+
+const DEFAULT: u8 = 0;
+const EARLY: u8 = 1;
+const LATE: u8 = 2;
+
+impl Space {
+    pub(crate) fn kill_policy(&self) -> KillPolicy {
+        match self.kill_policy.load(Ordering::Relaxed) {
+            EARLY => KillPolicy::Early,
+            LATE => KillPolicy::Late,
+            _ => KillPolicy::Default,
+        }
     }
 }
 
 #[derive(Debug)]
 pub(crate) struct Space {
     pub(crate) id: SpaceId,
-    pub(crate) early_kill: AtomicBool,
+    kill_policy: AtomicU8,
     pub(crate) merging: Membership,
     pub(crate) inner: Mutex<Inner>,
 }
@@ -187,7 +222,7 @@ impl<M: Machine> Memory<M> {
         let table = PageTable::new(&self.machine, &self.frames, id)?;
         let space = Arc::new(Space {
             id,
-            early_kill: AtomicBool::new(false),
+            kill_policy: AtomicU8::new(DEFAULT),
             merging: Membership::new(),
             inner: Mutex::new(Inner {
                 vmas: Vmas::new(pages_end::<M>()),
@@ -241,6 +276,31 @@ impl<M: Machine> Memory<M> {
         let vma = inner.vmas.find(address.page())?;
         let (file, index) = vma.file_page(address.page())?;
         (vma.sharing == Sharing::Shared).then(|| (file.id(), index))
+    }
+
+    /// Whether a load would find its page in memory (`mincore`): in the space, or in the cache of
+    /// the file that is mapped.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`: nothing is mapped there.
+    pub fn is_resident(
+        &self,
+        space: &AddressSpace,
+        address: VirtualAddress,
+    ) -> Result<bool, Errno> {
+        let inner = space.0.inner.lock();
+        let page = address.page();
+        if page >= pages_end::<M>() {
+            return Err(Errno::ENOMEM);
+        }
+        let vma = inner.vmas.find(page).ok_or(Errno::ENOMEM)?;
+        let in_table = matches!(inner.table.get(&self.machine, page), Entry::Page(..));
+        let in_cache = || {
+            vma.file_page(page)
+                .is_some_and(|(file, index)| file.is_cached(index))
+        };
+        Ok(in_table || in_cache())
     }
 
     /// How many areas the space has.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use mm::sim::{FIRST_FRAME, SimMachine, memory, try_access};
 use mm::{
     Access, Action, AddressSpace, Advice, BusCode, Consumer, Context, Entry, Errno, File, FileKind,
-    FrameState, Memory, Outcome, PAGE_SIZE, PageType, Pfn, Placement, Protection, Sharing, Sigbus,
-    Source, VirtualAddress,
+    FrameState, KillPolicy, Memory, Outcome, PAGE_SIZE, PageType, Pfn, Placement, Protection,
+    Sharing, Sigbus, Source, VirtualAddress,
 };
 
 const AT: VirtualAddress = VirtualAddress(0x7000_0000);
@@ -145,7 +145,10 @@ fn the_consumer_is_told_and_sharers_are_when_they_touch_it() {
     assert_eq!(store(&memory, &parent, 9), Outcome::Resolved);
     let child = memory.fork(&parent).unwrap();
     let early = memory.fork(&parent).unwrap();
-    early.set_early_kill(true);
+    early.set_kill_policy(KillPolicy::Early);
+    let child_of_early = memory.fork(&early).unwrap();
+    assert_eq!(child_of_early.kill_policy(), KillPolicy::Early);
+    memory.destroy(child_of_early);
     let pfn = frame(&memory, &parent);
     memory.machine().poison(pfn, 0);
 
@@ -364,4 +367,24 @@ fn a_write_that_fails_does_not_grow_the_file() {
         Ok(2)
     );
     assert_eq!(bytes, *b"\0x");
+}
+
+#[test]
+fn a_policy_of_its_own_is_stronger_than_the_system_s() {
+    let memory = memory(64);
+    memory.set_early_kill(true);
+    let consumer = memory.create().unwrap();
+    map(&memory, &consumer, Sharing::Private, Source::Anonymous);
+    assert_eq!(store(&memory, &consumer, 9), Outcome::Resolved);
+    let default = memory.fork(&consumer).unwrap();
+    let late = memory.fork(&consumer).unwrap();
+    late.set_kill_policy(KillPolicy::Late);
+    memory.machine().poison(frame(&memory, &consumer), 0);
+    assert!(load(&memory, &consumer).is_err());
+    let victims = memory.machine().take_victims();
+    let told: Vec<_> = victims.iter().map(|victim| victim.space).collect();
+    assert_eq!(told, [default.id()]);
+    for space in [consumer, default, late] {
+        memory.destroy(space);
+    }
 }

@@ -7,8 +7,8 @@ use std::thread;
 use mm::sim::{CPUS, FIRST_FRAME, Random, SimMachine, memory, memory_with, try_access};
 use mm::{
     Access, Action, AddressSpace, Advice, BusCode, Consumer, Context, Entry, Errno, File, FileKind,
-    FrameState, HugeAdvice, HugePolicy, Memory, Outcome, PAGE_SHIFT, PAGE_SIZE, PageType, Pfn,
-    Placement, Protection, Sharing, Sigbus, Source, VirtualAddress,
+    FrameState, HugeAdvice, HugePolicy, KillPolicy, Memory, Outcome, PAGE_SHIFT, PAGE_SIZE,
+    PageType, Pfn, Placement, Protection, Sharing, Sigbus, Source, VirtualAddress,
 };
 
 /// Tables of 16 entries, and so huge pages of 16 pages.
@@ -354,9 +354,9 @@ fn an_error_takes_four_kilobytes() {
 fn unsplit() -> (Small, AddressSpace, AddressSpace, Pfn) {
     let (memory, parent) = start();
     fill(&memory, &parent);
-    parent.set_early_kill(true);
+    parent.set_kill_policy(KillPolicy::Early);
     let child = memory.fork(&parent).unwrap();
-    child.set_early_kill(false);
+    child.set_kill_policy(KillPolicy::Late);
     let pfn = frame(&memory, &parent, 9);
     memory.machine().refuse_allocation(0);
     let consumer = Some(Consumer {

@@ -6,8 +6,8 @@ use control::{Notice, Policy};
 use firmware::{Consumer, Record, Source as From};
 use mm::sim::SimMachine;
 use mm::{
-    Access, AddressSpace, BusCode, Entry, FileKind, FrameState, Memory, Outcome, PAGE_SIZE, Pfn,
-    Placement, Protection, Sharing, Source, VirtualAddress,
+    Access, AddressSpace, BusCode, Entry, FileKind, FrameState, KillPolicy, Memory, Outcome,
+    PAGE_SIZE, Pfn, Placement, Protection, Sharing, Source, VirtualAddress,
 };
 use syndrome::SyncErrorType;
 
@@ -352,7 +352,7 @@ fn memory_that_is_not_ours_costs_the_program_its_life() {
 #[test]
 fn a_scrub_finds_what_nobody_has_met() {
     let bench = Bench::new();
-    bench.space.set_early_kill(true);
+    bench.space.set_kill_policy(KillPolicy::Early);
     bench.notices(Notice::PatrolScrub, From::Gsiv);
     assert!(!bench.engine.is_pending_for(NOBODY));
     bench.engine.notification(CPU).unwrap();

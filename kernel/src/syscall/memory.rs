@@ -1,14 +1,19 @@
 //! Address spaces. What a call does is the memory manager's business; here are its flags.
 
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use linux_raw_sys::general as linux;
-use mm::{Advice, OnFork, PAGE_SIZE, Placement, Protection, Sharing, Source, VirtualAddress};
+use mm::{
+    Advice, Destination, HugeAdvice, Locking, OnFork, PAGE_SIZE, Placement, Protection, Sharing,
+    Source, VirtualAddress,
+};
 
 use super::Arguments;
 use super::io::open_file;
 use crate::error::{Errno, Result};
 use crate::memory::{Manager, manager};
+use crate::task::signal::{Info, force};
 use crate::task::{Break, UserSpace, current, preemption};
 
 const PAGE: u64 = PAGE_SIZE as u64;
@@ -162,10 +167,147 @@ pub(super) fn mprotect(a: Arguments) -> Result<u64> {
     Ok(0)
 }
 
+/// `mremap`.
+pub(super) fn mremap(a: Arguments) -> Result<u64> {
+    let flags = a.half(3);
+    let has = |flag| flags & flag != 0;
+    let known = linux::MREMAP_MAYMOVE | linux::MREMAP_FIXED | linux::MREMAP_DONTUNMAP;
+    if flags & !known != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let (fixed, keep) = (has(linux::MREMAP_FIXED), has(linux::MREMAP_DONTUNMAP));
+    let destination = match has(linux::MREMAP_MAYMOVE) {
+        false if fixed || keep => return Err(Errno::EINVAL),
+        false => Destination::Stay,
+        true if fixed => Destination::Fixed(VirtualAddress(a.word(4))),
+        true => Destination::Anywhere,
+    };
+    let (old, old_length, length) = (VirtualAddress(a.word(0)), a.word(1), a.word(2));
+    let place = with(|manager, space| {
+        manager.mremap(space.handle(), old, old_length, length, destination, keep)
+    })?;
+    Ok(place.0)
+}
+
+/// Whether so many more pages may be locked (`RLIMIT_MEMLOCK`).
+fn may_lock(space: &UserSpace, more: u64) -> Result<()> {
+    let limit = current().process.limits.lock().get(linux::RLIMIT_MEMLOCK)?;
+    let pages = {
+        let _guard = preemption::disable();
+        manager().locked_pages(space.handle()).saturating_add(more)
+    };
+    match pages.saturating_mul(PAGE) > limit.current {
+        true if limit.current == 0 => Err(Errno::EPERM),
+        true => Err(Errno::ENOMEM),
+        false => Ok(()),
+    }
+}
+
+fn lock(a: Arguments, locking: Locking) -> Result<u64> {
+    let (start, length) = (VirtualAddress(a.word(0)), a.word(1));
+    if locking != Locking::Unlocked {
+        let pages = (start.0 % PAGE).saturating_add(length).div_ceil(PAGE);
+        may_lock(&*current().space()?, pages)?;
+    }
+    with(|manager, space| manager.mlock(space.handle(), start, length, locking))?;
+    Ok(0)
+}
+
+pub(super) fn mlock(a: Arguments) -> Result<u64> {
+    lock(a, Locking::Locked)
+}
+
+pub(super) fn mlock2(a: Arguments) -> Result<u64> {
+    match a.half(2) {
+        0 => lock(a, Locking::Locked),
+        linux::MLOCK_ONFAULT => lock(a, Locking::OnFault),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+pub(super) fn munlock(a: Arguments) -> Result<u64> {
+    lock(a, Locking::Unlocked)
+}
+
+pub(super) fn mlockall(a: Arguments) -> Result<u64> {
+    let flags = a.half(0);
+    let has = |flag| flags & flag != 0;
+    let known = linux::MCL_CURRENT | linux::MCL_FUTURE | linux::MCL_ONFAULT;
+    if flags & !known != 0 || flags == 0 || flags == linux::MCL_ONFAULT {
+        return Err(Errno::EINVAL);
+    }
+    let locking = if has(linux::MCL_ONFAULT) {
+        Locking::OnFault
+    } else {
+        Locking::Locked
+    };
+    let later = if has(linux::MCL_FUTURE) {
+        locking
+    } else {
+        Locking::Unlocked
+    };
+    let now = has(linux::MCL_CURRENT).then_some(locking);
+    with(|manager, space| {
+        manager.mlockall(space.handle(), now, later);
+        Ok(0)
+    })
+}
+
+pub(super) fn munlockall() -> Result<u64> {
+    with(|manager, space| {
+        manager.mlockall(space.handle(), Some(Locking::Unlocked), Locking::Unlocked);
+        Ok(0)
+    })
+}
+
+/// `mincore`: a byte for each page, 1 if it is in memory.
+pub(super) fn mincore(a: Arguments) -> Result<u64> {
+    let (start, length) = (VirtualAddress(a.word(0)), a.word(1));
+    if !start.is_aligned() {
+        return Err(Errno::EINVAL);
+    }
+    let end = start.0.checked_add(length).ok_or(Errno::ENOMEM)?;
+    let mut bytes = [0; 256];
+    let first = start.0 / PAGE;
+    let last = end.div_ceil(PAGE);
+    let mut page = first;
+    while page < last {
+        let count = usize::try_from(last - page).map_or(bytes.len(), |left| left.min(bytes.len()));
+        let part = &mut bytes[..count];
+        with(|manager, space| {
+            for (byte, page) in part.iter_mut().zip(page..) {
+                let address = VirtualAddress(page * PAGE);
+                let resident = manager.is_resident(space.handle(), address)?;
+                *byte = u8::from(resident);
+            }
+            Ok(())
+        })?;
+        a.address(2).offset((page - first) as usize).write(part)?;
+        page += count as u64;
+    }
+    Ok(0)
+}
+
+/// Makes memory fail, as a test does. What the caller must be told of it, it is told at once.
+fn inject_failure(start: VirtualAddress, length: u64) -> Result<u64> {
+    let mut signals = Vec::new();
+    let result = with(|manager, space| {
+        manager.inject_failure(space.handle(), start, length, |signal| signals.push(signal))
+    });
+    for signal in signals {
+        force(Info::memory(signal), None);
+    }
+    result.map(|()| 0)
+}
+
 /// Advice that has a meaning here, or none that anybody could notice.
 fn advice(number: u32) -> Result<Option<Advice>> {
     Ok(Some(match number {
-        linux::MADV_DONTNEED => Advice::DontNeed,
+        linux::MADV_DONTNEED | linux::MADV_DONTNEED_LOCKED => Advice::DontNeed,
+        linux::MADV_FREE => Advice::Free,
+        linux::MADV_HUGEPAGE => Advice::Huge(HugeAdvice::For),
+        linux::MADV_NOHUGEPAGE => Advice::Huge(HugeAdvice::Against),
+        linux::MADV_COLLAPSE => Advice::Collapse,
         linux::MADV_POPULATE_READ => Advice::PopulateRead,
         linux::MADV_POPULATE_WRITE => Advice::PopulateWrite,
         linux::MADV_DONTFORK => Advice::Fork(OnFork::Omit),
@@ -178,7 +320,6 @@ fn advice(number: u32) -> Result<Option<Advice>> {
         | linux::MADV_SEQUENTIAL
         | linux::MADV_WILLNEED
         | linux::MADV_COLD
-        | linux::MADV_FREE
         | linux::MADV_DONTDUMP
         | linux::MADV_DODUMP => return Ok(None),
         _ => return Err(Errno::EINVAL),
@@ -187,6 +328,16 @@ fn advice(number: u32) -> Result<Option<Advice>> {
 
 pub(super) fn madvise(a: Arguments) -> Result<u64> {
     let start = VirtualAddress(a.word(0));
+    match a.half(2) {
+        linux::MADV_HWPOISON => return inject_failure(start, a.word(1)),
+        linux::MADV_SOFT_OFFLINE => {
+            return with(|manager, space| {
+                manager.soft_offline_range(space.handle(), start, a.word(1))
+            })
+            .map(|()| 0);
+        }
+        _ => {}
+    }
     let Some(advice) = advice(a.half(2))? else {
         return if start.is_aligned() {
             Ok(0)

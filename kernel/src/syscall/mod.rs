@@ -179,6 +179,13 @@ fn dispatch(registers: &mut Registers) -> Result<u64> {
         n::MPROTECT => memory::mprotect(a),
         n::MADVISE => memory::madvise(a),
         n::MSYNC => memory::msync(a),
+        n::MREMAP => memory::mremap(a),
+        n::MINCORE => memory::mincore(a),
+        n::MLOCK => memory::mlock(a),
+        n::MLOCK2 => memory::mlock2(a),
+        n::MUNLOCK => memory::munlock(a),
+        n::MLOCKALL => memory::mlockall(a),
+        n::MUNLOCKALL => memory::munlockall(),
 
         n::CLONE => process::clone(a, registers),
         n::CLONE3 => process::clone3(a, registers),

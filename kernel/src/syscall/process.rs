@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
 use linux_raw_sys::{general as linux, prctl as pr};
+use mm::KillPolicy;
 
 use super::Arguments;
 use super::file::{base, follow_unless, path_name};
@@ -290,6 +291,18 @@ pub(super) fn prctl(a: Arguments) -> Result<u64> {
             let name = *thread.name.lock();
             a.address(1).write(&name.0).map(|()| 0)
         }
+        pr::PR_MCE_KILL => set_kill_policy(a),
+        pr::PR_MCE_KILL_GET => {
+            if [2, 3, 4].iter().any(|index| a.word(*index) != 0) || a.word(1) != 0 {
+                return Err(Errno::EINVAL);
+            }
+            Ok(match thread.space()?.handle().kill_policy() {
+                KillPolicy::Default => pr::PR_MCE_KILL_DEFAULT,
+                KillPolicy::Early => pr::PR_MCE_KILL_EARLY,
+                KillPolicy::Late => pr::PR_MCE_KILL_LATE,
+            }
+            .into())
+        }
         // Nothing here depends on these, so there is only one value they can have.
         pr::PR_GET_DUMPABLE => Ok(1),
         pr::PR_SET_DUMPABLE if a.word(1) == 1 => Ok(0),
@@ -297,6 +310,21 @@ pub(super) fn prctl(a: Arguments) -> Result<u64> {
         pr::PR_GET_PDEATHSIG => a.address(1).write(&0u32.to_le_bytes()).map(|()| 0),
         _ => Err(Errno::EINVAL),
     }
+}
+
+/// `PR_MCE_KILL`: when the process is told of memory that it loses. For Linux this is a thread's;
+/// here all threads of a process share it, as they share the memory.
+fn set_kill_policy(a: Arguments) -> Result<u64> {
+    let policy = match (a.word(1) as u32, a.word(2) as u32) {
+        _ if a.word(3) != 0 || a.word(4) != 0 => return Err(Errno::EINVAL),
+        (pr::PR_MCE_KILL_CLEAR, 0) => KillPolicy::Default,
+        (pr::PR_MCE_KILL_SET, pr::PR_MCE_KILL_EARLY) => KillPolicy::Early,
+        (pr::PR_MCE_KILL_SET, pr::PR_MCE_KILL_LATE) => KillPolicy::Late,
+        (pr::PR_MCE_KILL_SET, pr::PR_MCE_KILL_DEFAULT) => KillPolicy::Default,
+        _ => return Err(Errno::EINVAL),
+    };
+    current().space()?.handle().set_kill_policy(policy);
+    Ok(0)
 }
 
 /// The process that a `pid` argument names; 0 is the caller's.

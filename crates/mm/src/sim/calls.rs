@@ -6,8 +6,8 @@ use super::World;
 use super::model::{PageModel, Process, Shows};
 use super::world::{Checked, FILE_PAGES, INDEX_BITS, PROCESSES, WINDOW, WINDOW_PAGES};
 use crate::{
-    Access, Advice, Entry, Errno, FrameState, HugeAdvice, Locking, OnFork, PAGE_SIZE, Placement,
-    Protection, Sharing, Source, VirtualPage,
+    Access, Advice, Entry, Errno, FrameState, HugeAdvice, KillPolicy, Locking, OnFork, PAGE_SIZE,
+    Placement, Protection, Sharing, Source, VirtualPage,
 };
 
 impl World {
@@ -331,7 +331,12 @@ impl World {
     pub(super) fn early_kill(&mut self, process: usize, early: bool) {
         let process = &mut self.processes[process];
         process.early_kill = early;
-        process.space.set_early_kill(early);
+        let policy = if early {
+            KillPolicy::Early
+        } else {
+            KillPolicy::Late
+        };
+        process.space.set_kill_policy(policy);
     }
 
     pub(super) fn exit(&mut self, process: usize) -> Checked {

@@ -205,3 +205,57 @@ fn a_file_without_a_name_has_bytes() {
     assert_eq!(actor.call(279, &[place.0, 0x40]), EINVAL);
     assert_eq!(actor.call(279, &[8, 0]), EFAULT);
 }
+
+#[test]
+fn memory_moves_is_locked_and_fails_on_request() {
+    let actor = Actor::new();
+    const ANONYMOUS_PRIVATE: u64 = 0x22;
+    const ENOMEM: i64 = -12;
+    let none = u64::MAX;
+    let start = actor.call(222, &[0, 4096, 3, ANONYMOUS_PRIVATE, none, 0]) as u64;
+    // mremap: larger, elsewhere if need be; and flags that make no sense.
+    assert_eq!(actor.call(216, &[start, 4096, 4096, 2, 0]), EINVAL);
+    assert_eq!(actor.call(216, &[start, 4096, 4096, 8, 0]), EINVAL);
+    let moved = actor.call(216, &[start, 4096, 8192, 1]);
+    assert!(moved > 0, "{moved}");
+    let moved = moved as u64;
+    // mincore: nothing is there before it is touched or locked.
+    let place = memory(64);
+    assert_eq!(actor.call(232, &[moved, 8192, place.0]), 0);
+    assert_eq!(place.read(), Ok([0, 0]));
+    assert_eq!(actor.call(228, &[moved, 4096]), 0);
+    assert_eq!(actor.call(232, &[moved, 8192, place.0]), 0);
+    assert_eq!(place.read(), Ok([1, 0]));
+    assert_eq!(actor.call(232, &[moved, 1 << 40, place.0]), ENOMEM);
+    assert_eq!(actor.call(232, &[moved + 1, 1, place.0]), EINVAL);
+    assert_eq!(actor.call(229, &[moved, 4096]), 0);
+    // More than RLIMIT_MEMLOCK.
+    assert_eq!(actor.call(228, &[moved, 1 << 30]), ENOMEM);
+    assert_eq!(actor.call(284, &[moved, 4096, 2]), EINVAL);
+    assert_eq!(actor.call(230, &[4]), EINVAL);
+    assert_eq!(actor.call(230, &[1]), 0);
+    assert_eq!(actor.call(231, &[]), 0);
+    // MADV_SOFT_OFFLINE keeps it, MADV_HWPOISON does not.
+    assert_eq!(actor.call(233, &[moved, 4096, 101]), 0);
+    assert_eq!(actor.call(232, &[moved, 4096, place.0]), 0);
+    assert_eq!(place.read(), Ok([1]));
+    assert_eq!(actor.call(233, &[moved, 4096, 100]), 0);
+    assert_eq!(actor.call(232, &[moved, 4096, place.0]), 0);
+    assert_eq!(place.read(), Ok([0]));
+    assert_eq!(actor.call(233, &[moved, 4096, 100]), EFAULT);
+}
+
+#[test]
+fn the_kill_policy_is_set_and_read() {
+    let actor = Actor::new();
+    assert_eq!(actor.call(167, &[34]), 2);
+    for policy in [0, 1, 2] {
+        assert_eq!(actor.call(167, &[33, 1, policy, 0, 0]), 0);
+        assert_eq!(actor.call(167, &[34]), policy as i64);
+    }
+    assert_eq!(actor.call(167, &[33, 1, 3, 0, 0]), EINVAL);
+    assert_eq!(actor.call(167, &[33, 1, 1, 1, 0]), EINVAL);
+    assert_eq!(actor.call(167, &[33, 2, 0, 0, 0]), EINVAL);
+    assert_eq!(actor.call(167, &[33, 0, 0, 0, 0]), 0);
+    assert_eq!(actor.call(167, &[34]), 2);
+}
