@@ -25,7 +25,7 @@ use clap::{Args, ValueEnum};
 use programs::case::{LINES, Outcome, Scenario, parse_lines};
 
 use self::driver::Driver;
-use self::guest::{Guest, Run};
+use self::guest::{Guest, Recover, Run};
 use self::report::{Case, table};
 use crate::linux::PROCESSORS;
 use crate::tools::Install;
@@ -34,8 +34,11 @@ use crate::workspace::Workspace;
 #[derive(Args)]
 pub(crate) struct Options {
     /// What boots
-    #[arg(long, default_value = "linux")]
+    #[arg(long, default_value = "seaworthy")]
     guest: Guest,
+    /// Only with the kernel's recovery on, or only with it off [default: what the guest can]
+    #[arg(long)]
+    recover: Option<Recover>,
     /// Only this scenario; can be given several times [default: all]
     #[arg(long = "scenario", value_name = "NAME")]
     scenarios: Vec<Scenario>,
@@ -92,20 +95,34 @@ pub(crate) fn run(options: &Options, workspace: &Workspace, install: Install) ->
         }
         None => None,
     };
-    let run = Run::prepare(options.guest, &options.cpu, options.smp, workspace, install)?;
-    let mut driver = Driver::new(&run);
-    let mut progress = Progress::new(scenarios.len() * lines.len());
+    let modes = options.guest.modes();
+    let modes: Vec<_> = modes
+        .iter()
+        .filter(|mode| options.recover.is_none_or(|wanted| wanted == **mode))
+        .collect();
+    ensure!(
+        !modes.is_empty(),
+        "this guest cannot do that: it has no recovery"
+    );
+    let mut progress = Progress::new(scenarios.len() * lines.len() * modes.len());
     let mut cases: Vec<Case> = Vec::new();
-    for &scenario in scenarios {
-        driver.run(scenario, lines, options.seed, |line, seen| {
-            let case = Case::judge(&run, scenario, line, seen);
-            if let Some(file) = &mut json {
-                writeln!(file, "{}", case.as_json()).context("cannot write the results")?;
-            }
-            progress.advance(&case);
-            cases.push(case);
-            Ok(())
-        })?;
+    let mut boots = 0;
+    for mode in modes {
+        let (guest, cpu) = (options.guest, &options.cpu);
+        let run = Run::prepare(guest, *mode, cpu, options.smp, workspace, install)?;
+        let mut driver = Driver::new(&run);
+        for &scenario in scenarios {
+            driver.run(scenario, lines, options.seed, |line, seen| {
+                let case = Case::judge(&run, scenario, line, seen);
+                if let Some(file) = &mut json {
+                    writeln!(file, "{}", case.as_json()).context("cannot write the results")?;
+                }
+                progress.advance(&case);
+                cases.push(case);
+                Ok(())
+            })?;
+        }
+        boots += driver.boots();
     }
     progress.end();
     print!("{}", table(&cases));
@@ -113,7 +130,7 @@ pub(crate) fn run(options: &Options, workspace: &Workspace, install: Install) ->
     println!(
         "{} cases in {seconds:.1} s with {} boots ({:.1} cases a second)",
         cases.len(),
-        driver.boots(),
+        boots,
         cases.len() as f64 / seconds
     );
     let is_good = cases.iter().all(|case| case.is_good());

@@ -58,14 +58,14 @@ pub(crate) struct Options {
 /// If something is missing that may not be installed, or cannot be fetched, built or started.
 pub(crate) fn run(options: &Options, workspace: &Workspace, install: Install) -> Result<ExitCode> {
     provide(workspace, install)?;
-    let kernel = monitor::build_package(PACKAGE, workspace)?;
+    let kernel = Kernel::build(workspace)?;
     let mut machine = Machine::start(&options.machine(&kernel, workspace)?)?;
     println!("Ctrl-A x ends the machine.");
     let terminal = machine.console().attach_terminal()?;
     let end = machine.wait(None, None)?;
     drop(terminal);
     println!("\n{end}");
-    for line in symbols::name_calls(&machine.console().text(), &read(&kernel)?)? {
+    for line in kernel.name_calls(&machine.console().text())? {
         println!("{line}");
     }
     if options.monitor {
@@ -78,24 +78,11 @@ pub(crate) fn run(options: &Options, workspace: &Workspace, install: Install) ->
 }
 
 impl Options {
-    fn machine(&self, kernel: &Path, workspace: &Workspace) -> Result<machine::Options> {
-        let folder = workspace.target_directory.join("run");
-        fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        let write = |name: &str, bytes: &[u8]| {
-            let path = folder.join(format!("{}.{name}", self.name));
-            let written = fs::write(&path, bytes);
-            written.with_context(|| format!("cannot write {}", path.display()))?;
-            anyhow::Ok(path)
-        };
-        let image = write("image", &image::flatten(&read(kernel)?)?)?;
+    fn machine(&self, kernel: &Kernel, workspace: &Workspace) -> Result<machine::Options> {
         let initrd = match (&self.initrd, &self.init) {
-            (Some(path), _) => path.clone(),
-            (None, Some(program)) => write("initrd", &disk::of_one_program(&read(program)?))?,
-            (None, None) => write("initrd", &disk::of_shell(workspace)?)?,
-        };
-        let guest = Guest::Kernel {
-            image,
-            initrd: Some(initrd),
+            (Some(path), _) => read(path)?,
+            (None, Some(program)) => disk::of_one_program(&read(program)?),
+            (None, None) => disk::of_shell(workspace)?,
         };
         Ok(machine::Options {
             processor: processor(&self.cpu),
@@ -107,13 +94,61 @@ impl Options {
                 .transpose()?,
             command_line: self.command_line.join(" "),
             output: Output::Shown,
-            ..machine::Options::new(&self.name, guest)
+            ..machine::Options::new(&self.name, kernel.guest(&self.name, &initrd)?)
         })
     }
 }
 
-/// Of Arm's own algorithm for pointer authentication nobody here depends, and it is slow.
-fn processor(name: &str) -> String {
+/// Our kernel, built.
+pub(crate) struct Kernel {
+    elf: PathBuf,
+    folder: PathBuf,
+}
+
+impl Kernel {
+    /// Builds it.
+    ///
+    /// # Errors
+    ///
+    /// If that fails, or there is no place for its image.
+    pub(crate) fn build(workspace: &Workspace) -> Result<Self> {
+        let elf = monitor::build_package(PACKAGE, workspace)?;
+        let folder = workspace.target_directory.join("run");
+        fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        Ok(Self { elf, folder })
+    }
+
+    /// What a machine of this name boots: the flat image, and a RAM disk.
+    ///
+    /// # Errors
+    ///
+    /// If they cannot be written.
+    pub(crate) fn guest(&self, name: &str, initrd: &[u8]) -> Result<Guest> {
+        let write = |kind: &str, bytes: &[u8]| {
+            let path = self.folder.join(format!("{name}.{kind}"));
+            let written = fs::write(&path, bytes);
+            written.with_context(|| format!("cannot write {}", path.display()))?;
+            anyhow::Ok(path)
+        };
+        Ok(Guest::Kernel {
+            image: write("image", &image::flatten(&read(&self.elf)?)?)?,
+            initrd: Some(write("initrd", initrd)?),
+        })
+    }
+
+    /// The functions in the call trace of a report on the console.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel's file cannot be read.
+    pub(crate) fn name_calls(&self, console: &str) -> Result<Vec<String>> {
+        symbols::name_calls(console, &read(&self.elf)?)
+    }
+}
+
+/// What QEMU calls a processor. Of Arm's own algorithm for pointer authentication nobody here
+/// depends, and it is slow.
+pub(crate) fn processor(name: &str) -> String {
     match name {
         "max" => "max,pauth-impdef=on".to_owned(),
         name => name.to_owned(),

@@ -122,6 +122,11 @@ impl<'a> Driver<'a> {
                         .lines()
                         .find(|line| LAST_WORDS.iter().any(|words| line.contains(words)))
                         .map(|line| line.trim().to_owned());
+                    let place = self.run.name_calls(&said).into_iter().next();
+                    let words = words.map(|words| match place {
+                        Some(place) => format!("{words}; {}", place.trim()),
+                        None => words,
+                    });
                     self.restart()?;
                     return Ok((
                         Observation {

@@ -4,14 +4,17 @@ use anyhow::Result;
 use clap::ValueEnum;
 use programs::case::Kernel;
 
-use crate::linux::{Boot, Parts, provide};
-use crate::machine::Machine;
+use crate::linux::{Boot, Parts, disk, provide};
+use crate::machine::{self, Machine, monitor};
+use crate::run;
 use crate::tools::Install;
 use crate::workspace::Workspace;
 
 /// A kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Guest {
+    /// Ours, on the monitor
+    Seaworthy,
     /// Debian's, on the monitor, by UEFI and ACPI
     Linux,
 }
@@ -21,21 +24,65 @@ impl Guest {
         self.to_possible_value()
             .map_or_else(String::new, |value| value.get_name().to_owned())
     }
+
+    /// What `recover=` can be there.
+    pub(crate) fn modes(self) -> &'static [Recover] {
+        match self {
+            Self::Seaworthy => &[Recover::On, Recover::Off],
+            Self::Linux => &[Recover::Off],
+        }
+    }
+}
+
+/// Whether the kernel survives errors that it meets itself: `recover=` on its command line. Linux
+/// does not, and has no such word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Recover {
+    /// It does
+    On,
+    /// It panics
+    Off,
+}
+
+impl Recover {
+    /// As on the command line.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::On => "on",
+            Self::Off => "off",
+        }
+    }
+
+    /// What is expected then.
+    pub(crate) fn kernel(self) -> Kernel {
+        match self {
+            Self::On => Kernel::Survives,
+            Self::Off => Kernel::Panics,
+        }
+    }
+
+    /// As `programs` calls it.
+    fn kernel_name(self) -> &'static str {
+        match self {
+            Self::On => "survives",
+            Self::Off => "panics",
+        }
+    }
 }
 
 /// A kernel that can be booted any number of times.
 pub(crate) struct Run {
     pub(crate) guest: Guest,
     pub(crate) cpu: String,
-    /// What is expected.
-    pub(crate) kernel: Kernel,
-    parts: Parts,
-    boot: Boot,
+    pub(crate) recover: Recover,
+    image: Image,
 }
 
-/// Nothing but results on the console; an oops is the end, or else a task would die with all locks
-/// that it holds; the program that takes orders.
-const COMMAND_LINE: &str = "loglevel=1 oops=panic -- /bin/campaign --serve --kernel panics";
+/// What it is made of.
+enum Image {
+    Seaworthy(Box<machine::Options>, run::Kernel),
+    Linux(Box<Parts>, Boot),
+}
 
 impl Run {
     /// Builds and fetches what is needed.
@@ -45,24 +92,50 @@ impl Run {
     /// If that is not possible.
     pub(crate) fn prepare(
         guest: Guest,
+        recover: Recover,
         cpu: &str,
         cpus: usize,
         workspace: &Workspace,
         install: Install,
     ) -> Result<Self> {
         provide(workspace, install)?;
+        let name = format!("campaign-{}", std::process::id());
+        // Nothing but results on the console, and the program that takes orders.
+        let program = format!(
+            "-- /bin/campaign --serve --kernel {}",
+            recover.kernel_name()
+        );
+        let image = match guest {
+            Guest::Seaworthy => {
+                let kernel = run::Kernel::build(workspace)?;
+                let parts = kernel.guest(&name, &disk::of_shell(workspace)?)?;
+                let options = machine::Options {
+                    processor: run::processor(cpu),
+                    guest_cpus: cpus,
+                    monitor: Some(monitor::build(workspace)?),
+                    command_line: format!("loglevel=1 recover={} {program}", recover.name()),
+                    ..machine::Options::new(&name, parts)
+                };
+                Image::Seaworthy(Box::new(options), kernel)
+            }
+            Guest::Linux => {
+                let parts = Parts::prepare(None, None, workspace)?;
+                let boot = Boot {
+                    acpi: true,
+                    processor: cpu.to_owned(),
+                    cpus,
+                    // An oops is the end, or else a task would die with all locks that it holds.
+                    command_line: format!("loglevel=1 oops=panic {program}"),
+                    ..Boot::new(&name)
+                };
+                Image::Linux(Box::new(parts), boot)
+            }
+        };
         Ok(Self {
             guest,
             cpu: cpu.to_owned(),
-            kernel: Kernel::Panics,
-            parts: Parts::prepare(None, None, workspace)?,
-            boot: Boot {
-                acpi: true,
-                processor: cpu.to_owned(),
-                cpus,
-                command_line: COMMAND_LINE.to_owned(),
-                ..Boot::new(&format!("campaign-{}", std::process::id()))
-            },
+            recover,
+            image,
         })
     }
 
@@ -72,14 +145,17 @@ impl Run {
     ///
     /// If QEMU cannot be started.
     pub(crate) fn start(&self) -> Result<Machine> {
-        self.parts.start(&self.boot)
+        match &self.image {
+            Image::Seaworthy(options, _) => Machine::start(options),
+            Image::Linux(parts, boot) => parts.start(boot),
+        }
     }
 
-    /// Whether errors in the kernel shall be survived, as `recover=` says it.
-    pub(crate) fn recover(&self) -> &'static str {
-        match self.kernel {
-            Kernel::Survives => "on",
-            Kernel::Panics => "off",
+    /// The functions in a report of the kernel's, if it is ours.
+    pub(crate) fn name_calls(&self, console: &str) -> Vec<String> {
+        match &self.image {
+            Image::Seaworthy(_, kernel) => kernel.name_calls(console).unwrap_or_default(),
+            Image::Linux(..) => Vec::new(),
         }
     }
 }

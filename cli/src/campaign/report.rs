@@ -35,8 +35,8 @@ impl Case {
             line,
             cpu: run.cpu.clone(),
             guest: run.guest.name(),
-            recover: run.recover(),
-            expected: scenario.expected(line, run.kernel),
+            recover: run.recover.name(),
+            expected: scenario.expected(line, run.recover.kernel()),
             seen,
         }
     }
@@ -156,15 +156,15 @@ impl Row {
 
 /// The table; why cases were skipped stands below it.
 pub(crate) fn table(cases: &[Case]) -> String {
-    let mut rows: Vec<(Scenario, Row)> = Vec::new();
+    let mut rows: Vec<((Scenario, &str), Row)> = Vec::new();
     let mut total = Row::default();
     let mut reasons: Vec<String> = Vec::new();
     for case in cases {
         if rows
             .last()
-            .is_none_or(|(scenario, _)| *scenario != case.scenario)
+            .is_none_or(|(key, _)| *key != (case.scenario, case.recover))
         {
-            rows.push((case.scenario, Row::default()));
+            rows.push(((case.scenario, case.recover), Row::default()));
         }
         if let Some((_, row)) = rows.last_mut() {
             row.add(case);
@@ -178,8 +178,9 @@ pub(crate) fn table(cases: &[Case]) -> String {
         }
     }
     let mut text = format!(
-        "{:<16}{:>7}{:>10}{:>8}{:>13}{:>9}{:>12}{:>16}\n",
+        "{:<16}{:<8}{:>7}{:>10}{:>8}{:>13}{:>9}{:>12}{:>16}\n",
         "scenario",
+        "recover",
         "cases",
         "survived",
         "panics",
@@ -188,8 +189,10 @@ pub(crate) fn table(cases: &[Case]) -> String {
         "mismatches",
         "median micros"
     );
-    let named = rows.iter().map(|(scenario, row)| (scenario.name(), row));
-    for (name, row) in named.chain([("all".to_owned(), &total)]) {
+    let named = rows
+        .iter()
+        .map(|((scenario, recover), row)| (scenario.name(), *recover, row));
+    for (name, recover, row) in named.chain([("all".to_owned(), "", &total)]) {
         let median = if name == "all" {
             String::new()
         } else {
@@ -198,7 +201,7 @@ pub(crate) fn table(cases: &[Case]) -> String {
         // Writing to a string cannot fail.
         let _ = writeln!(
             text,
-            "{name:<16}{:>7}{:>10}{:>8}{:>13}{:>9}{:>12}{median:>16}",
+            "{name:<16}{recover:<8}{:>7}{:>10}{:>8}{:>13}{:>9}{:>12}{median:>16}",
             row.cases, row.survived, row.panics, row.corruptions, row.skipped, row.mismatches,
         );
     }
@@ -254,7 +257,7 @@ mod tests {
         };
         assert_eq!(
             words("copyin"),
-            ["copyin", "2", "1", "1", "0", "0", "1", "0"]
+            ["copyin", "off", "2", "1", "1", "0", "0", "1", "0"]
         );
         assert_eq!(words("all"), ["all", "4", "1", "1", "0", "2", "1"]);
         assert_eq!(text.matches("no disk").count(), 1);

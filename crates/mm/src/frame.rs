@@ -358,6 +358,11 @@ impl Frames {
         (index < self.frames.len()).then_some(index)
     }
 
+    /// The first frame number beyond the table.
+    pub(crate) fn end(&self) -> Pfn {
+        Pfn(self.first + self.frames.len() as u64)
+    }
+
     /// The frame, locked, or `None` if it is outside the table.
     pub(crate) fn find(&self, pfn: Pfn) -> Option<MutexGuard<'_, Frame>> {
         Some(self.frames[self.index(pfn)?].lock())

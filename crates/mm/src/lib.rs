@@ -118,7 +118,7 @@ pub use huge::{HugeAdvice, HugePolicy};
 pub use khugepaged::KhugepagedStatistics;
 pub use ksm::KsmStatistics;
 pub use machine::{Allocation, Machine, Poisoned, StoreError};
-pub use memory::{AddressSpace, KillPolicy, Memory, SpaceId};
+pub use memory::{AddressSpace, FrameFacts, KillPolicy, Memory, SpaceId};
 pub use mlock::Locking;
 pub use pin::PinnedFrame;
 pub use remap::Destination;

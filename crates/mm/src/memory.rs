@@ -63,6 +63,19 @@ impl AddressSpace {
     }
 }
 
+/// What is known of a frame, as `/proc/kpageflags` and `/proc/kpagecount` tell it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameFacts {
+    /// What it is.
+    pub state: FrameState,
+    /// Part of a huge page.
+    pub huge: bool,
+    /// Its memory has failed.
+    pub failed: bool,
+    /// How many table entries map it; a huge page's are its first frame's.
+    pub mappings: usize,
+}
+
 /// When a process is told of memory that it loses and has not touched yet (`PR_MCE_KILL`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum KillPolicy {
@@ -169,6 +182,21 @@ impl<M: Machine> Memory<M> {
     /// What a frame is, or `None` if it is outside the table.
     pub fn frame_state(&self, pfn: Pfn) -> Option<FrameState> {
         self.frames.find(pfn).map(|frame| frame.state)
+    }
+
+    /// The first frame number beyond the table.
+    pub fn frames_end(&self) -> Pfn {
+        self.frames.end()
+    }
+
+    /// What can be told of a frame, or `None` if it is outside the table.
+    pub fn frame_facts(&self, pfn: Pfn) -> Option<FrameFacts> {
+        self.frames.find(pfn).map(|frame| FrameFacts {
+            state: frame.state,
+            huge: frame.huge,
+            failed: frame.has_failed() || frame.state == FrameState::Isolated,
+            mappings: frame.mappers.len(),
+        })
     }
 
     /// Allocates `2^order` frames for the kernel's own use, whatever

@@ -5,14 +5,16 @@
 //! |---|---|
 //! | `memory_failure` | errors of memory: counts, pages given up on request, policies |
 //! | `injection` | error injection by firmware, `/sys/kernel/debug/apei/einj` |
-//! | `process`, `pagemap` | `/proc/PID` |
+//! | `process` | `/proc/PID` |
+//! | `pages`, `words` | what is known of each page |
 //! | `system` | the machine and the kernel as wholes |
 
 mod injection;
 mod memory_failure;
-mod pagemap;
+mod pages;
 mod process;
 mod system;
+mod words;
 
 use alloc::sync::Arc;
 
@@ -41,6 +43,7 @@ fn roots() -> &'static Roots {
             debug: Tree::new(),
         };
         system::add(&roots);
+        pages::add(&roots);
         memory_failure::add(&roots);
         injection::add(&roots);
         // Where debugfs is mounted.

@@ -5,7 +5,7 @@ use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::pagemap::Pagemap;
+use super::pages::pagemap;
 use crate::error::Result;
 use crate::fs::pseudo::{Directory, Node, Target, Tree, read_only};
 use crate::fs::{FileType, Link};
@@ -69,7 +69,7 @@ impl Directory for Folder {
         Some(match name {
             b"comm" => Node::File(read_only(move || Ok(comm(&process))), 0o644),
             b"mounts" => Node::File(read_only(move || mounts(&process)), 0o444),
-            b"pagemap" => Node::Special(Arc::new(Pagemap(process)), 0o400),
+            b"pagemap" => Node::Special(Arc::new(pagemap(process)), 0o400),
             _ => return None,
         })
     }
