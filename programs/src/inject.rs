@@ -8,6 +8,7 @@ use control::{Command, LINE, Notice, Policy};
 
 use crate::doorbell::Doorbell;
 use crate::einj::{Einj, Kind, LINE_MASK, Trigger};
+use crate::host;
 use crate::output::note;
 
 /// Who makes memory fail.
@@ -17,6 +18,8 @@ pub enum Method {
     Einj,
     /// The monitor, asked through its registers in /dev/mem
     Doorbell,
+    /// The monitor, asked by the host, which reads what this program prints and types the answer
+    Host,
     /// The user, who is told the address and sends SIGUSR1 when it is done
     Hand,
 }
@@ -27,6 +30,8 @@ pub enum Injector {
     Einj(Einj),
     /// The monitor's registers.
     Doorbell(Doorbell),
+    /// The host has the monitor's mailbox.
+    Host,
     /// Somebody reads what this program prints.
     Hand,
 }
@@ -48,6 +53,7 @@ impl Method {
         Ok(match self {
             Self::Einj => Injector::Einj(Einj::open()?),
             Self::Doorbell => Injector::Doorbell(Doorbell::open()?),
+            Self::Host => Injector::Host,
             Self::Hand => Injector::Hand,
         })
     }
@@ -62,11 +68,8 @@ impl Injector {
     pub fn poison(&self, line: u64) -> Result<()> {
         match self {
             Self::Einj(einj) => einj.inject(Kind::Uncorrected, line, LINE_MASK, Trigger::Never),
-            Self::Doorbell(doorbell) => {
-                doorbell.run(Command::Poison, line, LINE, Policy::default().bits())?;
-                Ok(())
-            }
             Self::Hand => wait_for_user(line),
+            _ => self.monitor("poison", Command::Poison, line, LINE, Policy::default()),
         }
     }
 
@@ -76,9 +79,8 @@ impl Injector {
     ///
     /// If this is not the monitor, or it refuses.
     pub fn poison_in_silence(&self, line: u64) -> Result<()> {
-        let doorbell = self.doorbell("keep firmware silent")?;
-        doorbell.run(Command::Poison, line, LINE, Policy::NO_RECORD.bits())?;
-        Ok(())
+        let what = "keep firmware silent";
+        self.monitor(what, Command::Poison, line, LINE, Policy::NO_RECORD)
     }
 
     /// Makes the line good again, whatever it now holds.
@@ -87,14 +89,25 @@ impl Injector {
     ///
     /// If this is not the monitor, or it refuses.
     pub fn clear(&self, line: u64) -> Result<()> {
-        let doorbell = self.doorbell("make a line good")?;
-        doorbell.run(Command::Clear, line, LINE, 0)?;
-        Ok(())
+        let what = "make a line good";
+        self.monitor(what, Command::Clear, line, LINE, Policy::empty())
     }
 
-    fn doorbell(&self, what: &str) -> Result<&Doorbell> {
+    /// Has the monitor run a command.
+    fn monitor(
+        &self,
+        what: &str,
+        command: Command,
+        address: u64,
+        length: u64,
+        policy: Policy,
+    ) -> Result<()> {
         match self {
-            Self::Doorbell(doorbell) => Ok(doorbell),
+            Self::Doorbell(doorbell) => {
+                doorbell.run(command, address, length, policy.bits())?;
+                Ok(())
+            }
+            Self::Host => host::ask(command, address, length, policy),
             _ => bail!("only the monitor can {what}; use --by doorbell"),
         }
     }
@@ -107,7 +120,7 @@ impl Injector {
     pub fn report_corrected(&self, line: u64) -> Result<()> {
         match self {
             Self::Einj(einj) => einj.inject(Kind::Corrected, line, LINE_MASK, Trigger::Now),
-            Self::Doorbell(doorbell) => notify(doorbell, Notice::Corrected, line),
+            Self::Doorbell(_) | Self::Host => self.notify(Notice::Corrected, line),
             Self::Hand => wait_for_user(line),
         }
     }
@@ -122,18 +135,18 @@ impl Injector {
             Self::Einj(_) => bail!(
                 "EINJ does not say whether firmware scrubs memory; use --by doorbell or --by hand"
             ),
-            Self::Doorbell(doorbell) => {
+            Self::Doorbell(_) | Self::Host => {
                 self.poison(line)?;
-                notify(doorbell, Notice::PatrolScrub, line)
+                self.notify(Notice::PatrolScrub, line)
             }
             Self::Hand => wait_for_user(line),
         }
     }
-}
 
-fn notify(doorbell: &Doorbell, notice: Notice, line: u64) -> Result<()> {
-    doorbell.run(Command::Notify, line, notice.raw(), 0)?;
-    Ok(())
+    fn notify(&self, notice: Notice, line: u64) -> Result<()> {
+        let (what, policy) = ("report an error", Policy::empty());
+        self.monitor(what, Command::Notify, line, notice.raw(), policy)
+    }
 }
 
 /// Tells the user the address, and waits.

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`page`] | a page of memory whose physical address is known, and a spare to take its place |
 //! | [`einj`] | makes memory fail, or be reported, through ACPI EINJ in debugfs |
+//! | [`host`] | the same, asked of whoever is at the other end of the console |
 //! | [`doorbell`] | the same through the monitor's registers, reached by `/dev/mem` |
 //! | [`signal`] | what a SIGBUS says |
 //! | [`inject`] | chooses between the two, or a person who does it |
@@ -21,6 +22,7 @@
 pub mod case;
 pub mod doorbell;
 pub mod einj;
+pub mod host;
 pub mod inject;
 pub mod kernel_log;
 pub mod output;

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use programs::case::{Observation, Outcome, Scenario};
+use programs::host;
 use serde::Deserialize;
 
 use crate::campaign::guest::Run;
@@ -109,6 +110,11 @@ impl<'a> Driver<'a> {
         let before = self.position;
         loop {
             match self.next(SILENCE)? {
+                Event::Line(text) if let Some(request) = host::request(&text) => {
+                    let done = self.machine()?.mailbox()?.run(request).map(drop);
+                    let answer = host::answer(done.map_err(|error| error.to_string()));
+                    self.machine()?.console().send(answer.as_bytes())?;
+                }
                 Event::Line(text) => {
                     if let Some(answer) = parse(&text)
                         && (answer.scenario, answer.line) == (scenario, line)
@@ -122,7 +128,8 @@ impl<'a> Driver<'a> {
                         .lines()
                         .find(|line| LAST_WORDS.iter().any(|words| line.contains(words)))
                         .map(|line| line.trim().to_owned());
-                    let place = self.run.name_calls(&said).into_iter().next();
+                    // The first line is the heading.
+                    let place = self.run.name_calls(&said).into_iter().nth(1);
                     let words = words.map(|words| match place {
                         Some(place) => format!("{words}; {}", place.trim()),
                         None => words,

@@ -25,6 +25,15 @@ impl Guest {
             .map_or_else(String::new, |value| value.get_name().to_owned())
     }
 
+    /// What is expected of it.
+    fn kernel(self, recover: Recover) -> Kernel {
+        match (self, recover) {
+            (Self::Linux, _) => Kernel::Linux,
+            (Self::Seaworthy, Recover::On) => Kernel::Survives,
+            (Self::Seaworthy, Recover::Off) => Kernel::Panics,
+        }
+    }
+
     /// What `recover=` can be there.
     pub(crate) fn modes(self) -> &'static [Recover] {
         match self {
@@ -52,22 +61,6 @@ impl Recover {
             Self::Off => "off",
         }
     }
-
-    /// What is expected then.
-    pub(crate) fn kernel(self) -> Kernel {
-        match self {
-            Self::On => Kernel::Survives,
-            Self::Off => Kernel::Panics,
-        }
-    }
-
-    /// As `programs` calls it.
-    fn kernel_name(self) -> &'static str {
-        match self {
-            Self::On => "survives",
-            Self::Off => "panics",
-        }
-    }
 }
 
 /// A kernel that can be booted any number of times.
@@ -75,6 +68,8 @@ pub(crate) struct Run {
     pub(crate) guest: Guest,
     pub(crate) cpu: String,
     pub(crate) recover: Recover,
+    /// What is expected.
+    pub(crate) kernel: Kernel,
     image: Image,
 }
 
@@ -100,11 +95,11 @@ impl Run {
     ) -> Result<Self> {
         provide(workspace, install)?;
         let name = format!("campaign-{}", std::process::id());
+        let kernel = guest.kernel(recover);
+        let expected = kernel.to_possible_value();
+        let expected = expected.map_or_else(String::new, |value| value.get_name().to_owned());
         // Nothing but results on the console, and the program that takes orders.
-        let program = format!(
-            "-- /bin/campaign --serve --kernel {}",
-            recover.kernel_name()
-        );
+        let program = format!("-- /bin/campaign --serve --monitor host --kernel {expected}");
         let image = match guest {
             Guest::Seaworthy => {
                 let kernel = run::Kernel::build(workspace)?;
@@ -135,6 +130,7 @@ impl Run {
             guest,
             cpu: cpu.to_owned(),
             recover,
+            kernel,
             image,
         })
     }

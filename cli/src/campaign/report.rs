@@ -36,7 +36,7 @@ impl Case {
             cpu: run.cpu.clone(),
             guest: run.guest.name(),
             recover: run.recover.name(),
-            expected: scenario.expected(line, run.recover.kernel()),
+            expected: scenario.expected(line, run.kernel),
             seen,
         }
     }
@@ -225,7 +225,7 @@ mod tests {
             cpu: "max".to_owned(),
             guest: "linux".to_owned(),
             recover: "off",
-            expected: scenario.expected(3, Kernel::Panics),
+            expected: scenario.expected(3, Kernel::Linux),
             seen,
         }
     }

@@ -10,6 +10,7 @@
 //! | `fp` | the SIMD and floating-point registers of the running program |
 //! | `frame` | copies between frames that users own and memory of the running process |
 //! | `irq` | masking this CPU's interrupts |
+//! | `provoke` | mistakes that the kernel must die of |
 //! | `space` | the address space that this CPU runs in |
 //! | `thread` | the running thread, sleeping, waking; kernel stacks, and the switch between them |
 //! | `time` | nanoseconds since boot, and the alarms of this CPU |
@@ -24,11 +25,12 @@ mod host;
 
 #[cfg(all(target_os = "none", target_arch = "aarch64"))]
 pub use self::aarch64::{
-    Firmware, Machine, console, cpu, fp, frame, irq, kernel_address, power_off, reset, space,
-    thread, time, user,
+    Firmware, Machine, console, cpu, fp, frame, irq, kernel_address, power_off, provoke, reset,
+    space, thread, time, user,
 };
 #[cfg(not(target_os = "none"))]
 pub use self::host::{
-    Firmware, Machine, console, cpu, fp, frame, irq, power_off, reset, space, thread, time, user,
+    Firmware, Machine, console, cpu, fp, frame, irq, power_off, provoke, reset, space, thread,
+    time, user,
 };
 pub use self::registers::{FpRegisters, PSTATE_USER, Registers};

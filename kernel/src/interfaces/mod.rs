@@ -7,12 +7,14 @@
 //! | `injection` | error injection by firmware, `/sys/kernel/debug/apei/einj` |
 //! | `process` | `/proc/PID` |
 //! | `pages`, `words` | what is known of each page |
+//! | `provoke` | mistakes on purpose, `/sys/kernel/debug/provoke-crash` |
 //! | `system` | the machine and the kernel as wholes |
 
 mod injection;
 mod memory_failure;
 mod pages;
 mod process;
+mod provoke;
 mod system;
 mod words;
 
@@ -46,6 +48,7 @@ fn roots() -> &'static Roots {
         pages::add(&roots);
         memory_failure::add(&roots);
         injection::add(&roots);
+        provoke::add(&roots);
         // Where debugfs is mounted.
         roots.sys.directory("kernel/debug");
         roots

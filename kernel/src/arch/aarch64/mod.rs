@@ -9,6 +9,7 @@
 //! | `interrupt`, `irq`, `time` | interrupts |
 //! | `thread`, `stack`, `fp` | what runs |
 //! | `machine`, `space`, `frame`, `user` | memory of users |
+//! | `provoke` | mistakes on purpose |
 //! | `console`, `report` | what is seen outside |
 //! | `firmware` | where firmware reports errors |
 #![expect(
@@ -29,6 +30,7 @@ mod interrupt;
 pub mod irq;
 mod layout;
 mod machine;
+pub mod provoke;
 mod psci;
 mod registers;
 mod report;

@@ -7,6 +7,7 @@ mod firmware;
 pub mod fp;
 pub mod frame;
 pub mod irq;
+pub mod provoke;
 pub mod space;
 pub mod thread;
 pub mod time;

@@ -67,6 +67,9 @@ struct Means {
     /// Who makes the memory fail
     #[arg(long, default_value = "einj")]
     by: Method,
+    /// Who asks the monitor for what only it can do
+    #[arg(long, default_value = "doorbell")]
+    monitor: Method,
     /// A folder on a disk, for scenarios that need one
     #[arg(long, value_name = "FOLDER")]
     disk: Option<PathBuf>,
@@ -138,6 +141,7 @@ fn run(cases: Vec<(Scenario, u32)>, seed: u64, arguments: &Arguments) -> bool {
             line,
             seed: seed ^ u64::from(line) << 32,
             by: arguments.means.by,
+            monitor: arguments.means.monitor,
             disk: arguments.means.disk.clone(),
         };
         let seen = in_a_child(&case).unwrap_or_else(|error| {

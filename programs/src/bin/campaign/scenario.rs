@@ -26,6 +26,8 @@ pub(crate) struct Case {
     pub(crate) line: u32,
     pub(crate) seed: u64,
     pub(crate) by: Method,
+    /// Who asks the monitor for what only it can do.
+    pub(crate) monitor: Method,
     /// A folder on a disk.
     pub(crate) disk: Option<PathBuf>,
 }
@@ -94,7 +96,7 @@ impl Case {
     }
 
     fn monitor(&self) -> Result<Injector> {
-        Method::Doorbell
+        self.monitor
             .open()
             .map_err(|error| Lacking(format!("it needs the monitor: {error:#}")).into())
     }
