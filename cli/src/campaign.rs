@@ -57,6 +57,9 @@ pub(crate) struct Options {
     /// Where the random contents of memory begin
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Print a test result in KTAP for each case
+    #[arg(long)]
+    ktap: bool,
     /// Write one JSON object for each case to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -104,7 +107,12 @@ pub(crate) fn run(options: &Options, workspace: &Workspace, install: Install) ->
         !modes.is_empty(),
         "this guest cannot do that: it has no recovery"
     );
-    let mut progress = Progress::new(scenarios.len() * lines.len() * modes.len());
+    let of_each = scenarios.iter().map(|scenario| scenario.lines(lines).len());
+    let total = of_each.sum::<usize>() * modes.len();
+    let mut progress = Progress::new(total);
+    if options.ktap {
+        println!("KTAP version 1\n1..{total}");
+    }
     let mut cases: Vec<Case> = Vec::new();
     let mut boots = 0;
     for mode in modes {
@@ -112,13 +120,17 @@ pub(crate) fn run(options: &Options, workspace: &Workspace, install: Install) ->
         let run = Run::prepare(guest, *mode, cpu, options.smp, workspace, install)?;
         let mut driver = Driver::new(&run);
         for &scenario in scenarios {
-            driver.run(scenario, lines, options.seed, |line, seen| {
+            let lines = scenario.lines(lines);
+            driver.run(scenario, &lines, options.seed, |line, seen| {
                 let case = Case::judge(&run, scenario, line, seen);
                 if let Some(file) = &mut json {
                     writeln!(file, "{}", case.as_json()).context("cannot write the results")?;
                 }
                 progress.advance(&case);
                 cases.push(case);
+                if let (true, Some(case)) = (options.ktap, cases.last()) {
+                    println!("{}", case.as_ktap(cases.len()));
+                }
                 Ok(())
             })?;
         }

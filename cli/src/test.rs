@@ -7,6 +7,7 @@
 //! where that cannot be installed.
 
 mod host;
+mod kernel;
 mod ktap;
 mod libtest;
 mod lint;
@@ -44,6 +45,8 @@ pub(crate) enum Suite {
     /// The monitor in QEMU: its acceptance guest on several processors, and the host's side; set
     /// SEAWORTHY_ACCESSES=1000000 for so many random accesses
     Monitor,
+    /// Our kernel on the monitor: every scenario of a campaign, on several processors
+    Kernel,
     /// A stock Linux on the monitor: what it makes of errors, with and without ACPI
     Linux,
 }
@@ -56,6 +59,7 @@ impl Suite {
             Self::Miri => miri::steps(),
             Self::QemuUser => qemu_user::steps(),
             Self::Monitor => monitor::steps(),
+            Self::Kernel => kernel::steps(),
             Self::Linux => linux::steps(),
         }
     }

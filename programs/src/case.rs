@@ -13,6 +13,9 @@ use crate::signal::{ACTION_OPTIONAL, ACTION_REQUIRED, OBJECT_ERROR};
 /// Lines of 64 bytes in a page.
 pub const LINES: u32 = 64;
 
+/// Routines of our kernel that can be given a wild pointer.
+const WILD_ROUTINES: u32 = 8;
+
 /// `si_addr_lsb` of one page of 4 KiB.
 const ONE_PAGE: i16 = 12;
 
@@ -135,6 +138,17 @@ pub struct Expected {
 }
 
 impl Scenario {
+    /// The lines with which it can be done, if these are asked for. What is not about a page has
+    /// its own: a null pointer one, wild pointers one for each routine.
+    #[must_use]
+    pub fn lines(self, wanted: &[u32]) -> Vec<u32> {
+        match self {
+            Self::NullPointer => vec![0],
+            Self::WildPointer => (0..WILD_ROUTINES).collect(),
+            _ => wanted.to_vec(),
+        }
+    }
+
     /// Its name on command lines and in results.
     #[must_use]
     pub fn name(self) -> String {

@@ -64,6 +64,20 @@ impl Case {
         self.seen.outcome
     }
 
+    /// A line of KTAP.
+    pub(crate) fn as_ktap(&self, number: usize) -> String {
+        let (scenario, line, recover) = (self.scenario.name(), self.line, self.recover);
+        let name = format!("{number} {scenario} line {line} recover={recover}");
+        match self.verdict() {
+            Verdict::Pass => format!("ok {name}"),
+            Verdict::Mismatch => format!("not ok {name}"),
+            Verdict::Skip => {
+                let why = self.seen.detail.as_deref().unwrap_or("no reason given");
+                format!("ok {name} # SKIP {why}")
+            }
+        }
+    }
+
     /// One object with everything.
     pub(crate) fn as_json(&self) -> Value {
         let seen = &self.seen;
@@ -238,6 +252,7 @@ mod tests {
         assert_eq!(object["panicked"], true);
         assert_eq!(object["scenario"], "copyin");
         assert_eq!(object["expected"], "panic");
+        assert_eq!(case.as_ktap(7), "ok 7 copyin line 3 recover=off");
     }
 
     #[test]
