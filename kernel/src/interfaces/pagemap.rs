@@ -69,7 +69,7 @@ fn word_of(space: &UserSpace, page: u64) -> u64 {
     let manager = manager();
     let address = VirtualAddress(page * PAGE_SIZE as u64);
     match manager.entry(space.handle(), address) {
-        Entry::Empty => 0,
+        Entry::Empty | Entry::Reserved | Entry::Taken => 0,
         Entry::Page(pfn, _) => {
             let is_file = matches!(manager.frame_state(pfn), Some(FrameState::File { .. }));
             PRESENT | if is_file { FILE } else { 0 } | pfn.0
