@@ -5,8 +5,8 @@ use std::sync::Arc;
 use mm::sim::{FIRST_FRAME, SimMachine, memory_with, try_access};
 use mm::{
     Access, Action, AddressSpace, Advice, BusCode, Consumer, Context, Destination, Entry, Errno,
-    File, FileKind, FrameState, HugeAdvice, HugetlbStatistics, Locking, Memory, OnFork, Outcome,
-    PAGE_SHIFT, PAGE_SIZE, PageType, Pfn, Placement, Protection, Sharing, Sigbus, Source,
+    File, FileKind, FrameState, HugeAdvice, HugetlbStatistics, KillPolicy, Locking, Memory, OnFork,
+    Outcome, PAGE_SHIFT, PAGE_SIZE, PageType, Pfn, Placement, Protection, Sharing, Sigbus, Source,
     VirtualAddress,
 };
 
@@ -364,7 +364,9 @@ fn a_child_shares_huge_pages_until_someone_stores() {
     map(&memory, &space, 1);
     fill(&memory, &space, PIECES);
     let child = memory.fork(&space).unwrap();
+    assert_eq!(load(&memory, &child, 2), Ok(3));
     assert_eq!(store(&memory, &child, 2, 99), Outcome::Resolved);
+    assert_eq!(load(&memory, &child, 2), Ok(99));
     assert_eq!(shift(&memory, &child, 2), HUGE_SHIFT);
     assert_eq!(counts(&memory), (2, 0, 0, 0));
     assert_eq!(load(&memory, &space, 2), Ok(3));
@@ -603,7 +605,7 @@ fn an_error_in_a_mapped_page_costs_4_kib_of_it() {
     map(&memory, &space, 1);
     fill(&memory, &space, PIECES);
     let child = memory.fork(&space).unwrap();
-    child.set_early_kill(true);
+    child.set_kill_policy(KillPolicy::Early);
     let pfn = frame_of(&memory, &space, page(5));
     let consumer = Some(Consumer {
         space: space.id(),
@@ -839,4 +841,87 @@ fn soft_offline_takes_a_page_that_waits_unless_it_is_reserved() {
     memory.soft_offline(Pfn(head.0 + 1)).unwrap();
     assert_eq!(counts(&memory), (0, 0, 0, 0));
     end(&memory, vec![space], 1);
+}
+
+/// Refuses one allocation after the other, until `act` needs no more: each time it must fail and
+/// leave everything as it was. Returns how many there were.
+fn refused_each(memory: &Small, mut act: impl FnMut() -> bool) -> u32 {
+    for allocation in 0..100 {
+        let before = counts(memory);
+        memory.machine().refuse_allocation(allocation);
+        let done = act();
+        memory.machine().relent();
+        if done {
+            memory.check().unwrap();
+            return allocation;
+        }
+        // What a file has got by then it keeps.
+        let now = counts(memory);
+        let fetched = (
+            before.0,
+            before.1.wrapping_sub(1),
+            before.2.wrapping_sub(1),
+            before.3,
+        );
+        assert!(
+            now == before || now == fetched,
+            "allocation {allocation}: {now:?}"
+        );
+    }
+    panic!("it needs ever more");
+}
+
+#[test]
+fn what_is_refused_leaves_the_pool_as_it_was() {
+    let (memory, space) = start(3);
+    let mapped = |sharing| {
+        let map = || try_map(&memory, &space, 2, sharing, Source::Hugetlb).is_ok();
+        assert!(refused_each(&memory, map) > 2, "{sharing:?}");
+        memory.munmap(&space, page(0), 2 * HUGE).unwrap();
+        assert_eq!(counts(&memory), (3, 3, 0, 0));
+    };
+    mapped(Sharing::Private);
+    mapped(Sharing::Shared);
+    let file = memory.create_file(FileKind::Hugetlb, 2 * HUGE).unwrap();
+    map_file(&memory, &space, &file, Sharing::Shared);
+    let stored = || store(&memory, &space, 3, 3) == Outcome::Resolved;
+    assert!(refused_each(&memory, stored) > PIECES as u32 / 2);
+    assert_eq!(counts(&memory), (3, 2, 1, 0));
+    let other = memory.create().unwrap();
+    try_map(&memory, &other, 1, Sharing::Private, Source::File(&file, 0)).unwrap();
+    let stored = || store(&memory, &other, 3, 4) == Outcome::Resolved;
+    assert!(refused_each(&memory, stored) > 0);
+    assert_eq!(counts(&memory), (3, 1, 1, 0));
+    memory.munmap(&space, page(0), 2 * HUGE).unwrap();
+    memory.truncate(&file, 0).unwrap();
+    // A copy for a child, and one of what a child shares.
+    let pin = memory.pin_user_page(&other, page(1), Access::Load);
+    assert_eq!(pin.unwrap_err(), Errno::EFAULT, "beyond the end");
+    memory.close(file);
+    map(&memory, &space, 1);
+    fill(&memory, &space, PIECES);
+    let pin = memory.pin_user_page(&space, page(1), Access::Load).unwrap();
+    let mut child = None;
+    let forked = || {
+        child = memory.fork(&space).ok();
+        child.is_some()
+    };
+    assert!(refused_each(&memory, forked) > 3);
+    memory.unpin_user_page(pin);
+    memory.destroy(child.unwrap());
+    let child = memory.fork(&space).unwrap();
+    let stored = || store(&memory, &child, 3, 9) == Outcome::Resolved;
+    assert!(refused_each(&memory, stored) > 0);
+    let pfn = frame_of(&memory, &space, page(2));
+    memory.destroy(other);
+    let moved = || memory.soft_offline(pfn).is_ok();
+    refused_each(&memory, moved);
+    let target = Destination::Fixed(VirtualAddress(1 << (3 * BITS + PAGE_SHIFT)));
+    let remapped = || {
+        memory
+            .mremap(&space, page(0), HUGE, HUGE, target, false)
+            .is_ok()
+    };
+    assert!(refused_each(&memory, remapped) > 0);
+    end(&memory, vec![space, child], 1);
 }

@@ -78,7 +78,10 @@ impl World {
             Ok(report) if report.action == Action::Recovered && report.signal.is_none() => Ok(()),
             Ok(report) if report.signal.is_none() && self.is_pinned(pfn) => Ok(()),
             // But a huge page cannot be split without memory.
-            Ok(report) if report.page == PageType::UnsplitThp && report.signal.is_none() => {
+            Ok(report)
+                if matches!(report.page, PageType::UnsplitThp | PageType::HugePage)
+                    && report.signal.is_none() =>
+            {
                 self.out_of_memory()
             }
             other => Err(format!("{pfn:?} was scrubbed: {other:?}")),
