@@ -339,8 +339,8 @@ impl<M: Machine> Memory<M> {
         Some(signal)
     }
 
-    /// A huge page that cannot be split: nobody can reach any of it any more. When its last user
-    /// lets go, what is sound of it is free again.
+    /// Private memory in a huge page that cannot be split: nobody can reach any of it any more.
+    /// When its last user lets go, what is sound of it is free again.
     fn huge_page_failed(&self, page: &UserFrame, consumer: Option<Consumer>) -> Report {
         let (given_up, pooled) = {
             let mut head = self.frames.lock(page);
@@ -349,15 +349,7 @@ impl<M: Machine> Memory<M> {
             head.sort = HugeSort::Damaged;
             (head.lazy_free, pooled)
         };
-        let signal = if let Some(dirty) = self.evict_pieces(page) {
-            match dirty {
-                true => self.unmap_lost(page, Entry::Empty, consumer),
-                false => {
-                    self.unmap_clean(page);
-                    None
-                }
-            }
-        } else if given_up {
+        let signal = if given_up {
             self.unmap_clean(page);
             None
         } else {
@@ -367,28 +359,6 @@ impl<M: Machine> Memory<M> {
             return self.conclude(page, PageType::HugePage, signal);
         }
         self.report(PageType::UnsplitThp, Action::Failed, signal)
-    }
-
-    /// Takes all of a huge page out of the cache of its file, if it is one of a file's. Returns
-    /// whether that lost it.
-    fn evict_pieces(&self, page: &UserFrame) -> Option<bool> {
-        let (state, dirty) = {
-            let head = self.frames.lock(page);
-            (head.state, head.dirty)
-        };
-        let FrameState::File { file, index } = state else {
-            return None;
-        };
-        let head = self.frames.head_of(page.pfn());
-        if let Some(file) = self.find_file(file) {
-            for piece in 0..self.frames.pieces() {
-                let pfn = Pfn(head.0 + piece);
-                if let Some(cached) = file.evict(index + piece as u32, pfn, dirty) {
-                    self.frames.put(cached);
-                }
-            }
-        }
-        Some(dirty)
     }
 
     /// A page of a file: lost if it was dirty, otherwise there to be read again.

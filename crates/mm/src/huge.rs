@@ -88,9 +88,13 @@ impl<M: Machine> Memory<M> {
     ///
     /// # Errors
     ///
-    /// `ENOMEM`: there is no memory for the tables. `EBUSY`: it is being filled. It stays huge.
+    /// `ENOMEM`: there is no memory for the tables. `EBUSY`: it is being filled. `EINVAL`: it is one
+    /// of the pool. It stays huge.
     pub fn split(&self, pfn: Pfn) -> Result<(), Errno> {
         let _one = self.failures.lock();
+        if self.frames.find(pfn).is_some() && self.frames.lock_known(pfn).is_pooled() {
+            return Err(Errno::EINVAL);
+        }
         self.split_locked(pfn)
     }
 

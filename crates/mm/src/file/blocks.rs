@@ -103,6 +103,8 @@ impl<M: Machine> Memory<M> {
     fn try_fetch_block(&self, file: &File, index: u32) -> Result<(), Errno> {
         let first = index >> M::INDEX_BITS << M::INDEX_BITS;
         let slots = first..first + self.frames.pieces() as u32;
+        // No piece is found to be poisoned meanwhile.
+        let _one = self.failures.lock();
         let mut cache = file.cache.lock();
         if u64::from(first) >= cache.pages() {
             return Err(Errno::EBUSY);

@@ -25,7 +25,11 @@ impl World {
         let Some(pfn) = self.frame_of(space, page) else {
             return Ok(());
         };
+        let huge = self.memory.mapping_shift(space, page.address()) > PAGE_SHIFT;
+        let pooled = huge && self.is_pooled(process, page);
         match self.memory.split(pfn) {
+            Err(Errno::EINVAL) if pooled => Ok(()),
+            Ok(()) if pooled => Err(format!("{pfn:?} is of the pool and was split")),
             Ok(()) if self.memory.mapping_shift(space, page.address()) == PAGE_SHIFT => Ok(()),
             Err(Errno::ENOMEM) => self.out_of_memory(),
             other => Err(format!("split of {pfn:?}: {other:?}")),
