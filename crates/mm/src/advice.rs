@@ -91,8 +91,16 @@ impl<M: Machine> Memory<M> {
         start: VirtualAddress,
         length: u64,
     ) -> Result<(), Errno> {
-        self.for_each_frame(space, start, length, |_, frame| {
+        let mut done = None;
+        self.for_each_frame(space, start, length, |address, frame| {
             let pfn = frame.pfn();
+            // A huge page of the pool moves once, whole.
+            let pooled = self.frames.lock(&frame).is_pooled();
+            let block = pooled.then_some(address.page().0 >> M::INDEX_BITS);
+            if pooled && block == core::mem::replace(&mut done, block) {
+                self.frames.put(frame);
+                return Ok(());
+            }
             // Nobody else may hold a page that moves.
             self.frames.put(frame);
             self.soft_offline(pfn)

@@ -27,6 +27,8 @@ pub enum Placement {
 pub enum Source<'a> {
     /// Zeros (`MAP_ANONYMOUS`).
     Anonymous,
+    /// Zeros, in huge pages of the pool (`MAP_ANONYMOUS | MAP_HUGETLB`).
+    Hugetlb,
     /// A file, from a byte offset that must be a multiple of the page size.
     File(&'a Arc<File>, u64),
 }
@@ -89,7 +91,9 @@ impl<M: Machine> Memory<M> {
     ///
     /// `EINVAL`: the length is zero, or an address or offset unaligned. `ENOMEM`: no room, no
     /// memory, or the range leaves user space. `EEXIST`: something is there already. `EOVERFLOW`:
-    /// the file's pages have no number.
+    /// the file's pages have no number. With huge pages of the pool, `EINVAL` also if the address,
+    /// the offset or the length in a file is not a multiple of theirs, and `ENOMEM` if the pool has
+    /// too few that nobody reserved.
     pub fn mmap(
         &self,
         space: &AddressSpace,
@@ -103,15 +107,26 @@ impl<M: Machine> Memory<M> {
             Placement::Anywhere => VirtualAddress(0),
             Placement::Fixed(start) | Placement::FixedNoReplace(start) => start,
         };
-        let pages = user_range::<M>(start, length)?;
+        let pages = self.whole_blocks(source, user_range::<M>(start, length)?)?;
+        let pooled = source.is_pooled();
         let backing = self.backing(sharing, source, pages.pages())?;
+        self.prepare_pool(&backing, sharing, pages);
         let file = backing.file().cloned();
-        let result = self.lock_apart(space, pages).and_then(|mut inner| {
+        let locked = match placement {
+            Placement::Fixed(_) => self.lock_apart(space, pages),
+            // Nothing is there.
+            Placement::Anywhere | Placement::FixedNoReplace(_) => Ok(space.0.inner.lock()),
+        };
+        let result = locked.and_then(|mut inner| {
             if let Some(file) = &file {
                 file.add_space(self.permit(), space.id())?;
             }
-            let pages = self.place(space, &mut inner, placement, pages)?;
-            let locking = inner.lock_later;
+            let pages = self.place(space, &mut inner, placement, pages, &backing, sharing)?;
+            let locking = match pooled {
+                // Its pages do not leave anyway.
+                true => Locking::Unlocked,
+                false => inner.lock_later,
+            };
             inner.vmas.insert_reserved(Vma {
                 pages,
                 protection,
@@ -119,13 +134,18 @@ impl<M: Machine> Memory<M> {
                 backing,
                 on_fork: OnFork::Inherit,
                 huge: HugeAdvice::None,
-                mergeable: space.0.merging.takes(sharing),
+                mergeable: !pooled && space.0.merging.takes(sharing),
                 locking,
+                owner: pooled && sharing == Sharing::Private,
             });
             Ok((pages, locking))
         });
         if let (Err(_), Some(file)) = (result, file) {
             self.close(file);
+        }
+        if pooled {
+            // What was got for it and not reserved.
+            self.frames.trim_pool();
         }
         let (pages, locking) = result?;
         if locking == Locking::Locked {
@@ -139,9 +159,14 @@ impl<M: Machine> Memory<M> {
     fn backing(&self, sharing: Sharing, source: Source<'_>, pages: u64) -> Result<Backing, Errno> {
         match source {
             Source::Anonymous if sharing == Sharing::Private => Ok(Backing::Anonymous),
-            Source::Anonymous => {
+            Source::Hugetlb if sharing == Sharing::Private => Ok(Backing::Pool),
+            Source::Anonymous | Source::Hugetlb => {
+                let kind = match source {
+                    Source::Hugetlb => FileKind::Hugetlb,
+                    _ => FileKind::Memory,
+                };
                 let size = pages << crate::PAGE_SHIFT;
-                Ok(Backing::File(self.create_file(FileKind::Memory, size)?, 0))
+                Ok(Backing::File(self.create_file(kind, size)?, 0))
             }
             Source::File(file, offset) => {
                 let start = VirtualAddress(offset);
@@ -163,9 +188,16 @@ impl<M: Machine> Memory<M> {
         inner: &mut Inner,
         placement: Placement,
         pages: PageRange,
+        backing: &Backing,
+        sharing: Sharing,
     ) -> Result<PageRange, Errno> {
+        let pooled = backing.is_pooled();
+        let align = if pooled { self.frames.pieces() } else { 1 };
         let place = match placement {
-            Placement::Anywhere => inner.vmas.find_room(pages.pages()).ok_or(Errno::ENOMEM)?,
+            Placement::Anywhere => inner
+                .vmas
+                .find_room(pages.pages(), align)
+                .ok_or(Errno::ENOMEM)?,
             Placement::FixedNoReplace(_) if !inner.vmas.is_unused(pages) => {
                 return Err(Errno::EEXIST);
             }
@@ -175,12 +207,19 @@ impl<M: Machine> Memory<M> {
                 pages
             }
         };
-        if let Err(error) = inner.vmas.reserve(self.permit()) {
+        let reserved = inner
+            .vmas
+            .reserve(self.permit())
+            .and_then(|()| self.reserve_blocks(inner, backing, sharing, place));
+        if let Err(error) = reserved {
             inner.vmas.merge(place);
             return Err(error);
         }
         if let Placement::Fixed(_) = placement {
             self.unmap_areas(space.id(), inner, place);
+        }
+        if pooled && sharing == Sharing::Private {
+            self.mark_reserved(space.id(), inner, place);
         }
         Ok(place)
     }
@@ -204,7 +243,7 @@ impl<M: Machine> Memory<M> {
     ///
     /// # Errors
     ///
-    /// `EINVAL`: unaligned, empty or outside user space. `ENOMEM`: an area could not be split.
+    /// `EINVAL`: unaligned, also to a huge page of the pool; empty or outside user space. `ENOMEM`: an area could not be split.
     pub fn munmap(
         &self,
         space: &AddressSpace,
@@ -222,8 +261,8 @@ impl<M: Machine> Memory<M> {
     ///
     /// # Errors
     ///
-    /// `EINVAL`: unaligned. `ENOMEM`: a page of the range is not mapped, or an area could not be
-    /// split.
+    /// `EINVAL`: unaligned, also to a huge page of the pool. `ENOMEM`: a page of the range is not
+    /// mapped, or an area could not be split.
     pub fn mprotect(
         &self,
         space: &AddressSpace,
@@ -277,8 +316,9 @@ impl<M: Machine> Memory<M> {
     ///
     /// # Errors
     ///
-    /// `EINVAL`: unaligned; wiping or freeing an area that is not private and anonymous;
-    /// forgetting or freeing a locked one. `ENOMEM`: a page of the range is not mapped, or memory
+    /// `EINVAL`: unaligned, also to a huge page of the pool; wiping or freeing an area that is not
+    /// private and anonymous; forgetting or freeing a locked one; advice on huge pages for an area
+    /// that has those of the pool. `ENOMEM`: a page of the range is not mapped, or memory
     /// ran out. Collapsing also gives `EINVAL` if a page cannot be read or the memory cannot be
     /// huge, and `EAGAIN` if someone holds a page; what could be collapsed is. Populating also
     /// gives `EFAULT` for a page that may not be accessed so or is beyond its file, and
@@ -290,9 +330,16 @@ impl<M: Machine> Memory<M> {
         length: u64,
         advice: Advice,
     ) -> Result<(), Errno> {
-        let Some(pages) = advised_range(start, length)? else {
+        let Some(mut pages) = advised_range(start, length)? else {
             return Ok(());
         };
+        if advice == Advice::DontNeed {
+            // A part of a huge page of the pool at the end is left out.
+            match self.whole_blocks_of(space, pages) {
+                Some(whole) => pages = whole,
+                None => return Ok(()),
+            }
+        }
         let mut inner = match advice {
             Advice::PopulateRead | Advice::PopulateWrite | Advice::Collapse => space.0.inner.lock(),
             _ => self.lock_apart(space, pages)?,
@@ -329,10 +376,16 @@ impl<M: Machine> Memory<M> {
                 return self.advise_unmergeable(space, pages);
             }
             Advice::Huge(advice) => {
+                if inner.vmas.any_pooled(pages) {
+                    return Err(Errno::EINVAL);
+                }
                 self.split_at_ends(&mut inner, pages)?;
                 inner.vmas.change(pages, |vma| vma.huge = advice);
             }
             Advice::Collapse => {
+                if inner.vmas.any_pooled(pages) {
+                    return Err(Errno::EINVAL);
+                }
                 drop(inner);
                 return self.advise_collapse(space, pages);
             }

@@ -5,7 +5,7 @@ use std::vec::Vec;
 use crate::frame::Frame;
 use crate::rmap::Mapper;
 use crate::table::pages_end;
-use crate::{Entry, FrameState, Machine, Memory, PageRange, Pfn, VirtualPage};
+use crate::{Entry, FrameState, HugetlbStatistics, Machine, Memory, PageRange, Pfn, VirtualPage};
 
 /// An invariant does not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +31,10 @@ pub enum Violation {
     Size(Pfn),
     /// An entry lies outside all areas, or in more than one.
     OutsideAreas(Pfn),
+    /// A reservation lies where no huge page of the pool can come.
+    Reservation(VirtualPage),
+    /// The pool of huge pages counts so, but there are so many.
+    Pool(HugetlbStatistics, HugetlbStatistics),
     /// A slot of the page cache and its frame disagree.
     Slot(Pfn),
     /// A frame is shared by contents, and the stable tree does not have it.
@@ -49,8 +53,13 @@ impl<M: Machine> Memory<M> {
     ///
     /// The first that does not hold.
     pub fn check(&self) -> Result<(), Violation> {
-        let mapped = self.check_spaces()?;
-        let cached = self.check_files()?;
+        let (mapped, in_tables) = self.check_spaces()?;
+        let (cached, in_files) = self.check_files()?;
+        let mut pool = HugetlbStatistics {
+            reserved: in_tables + in_files,
+            ..self.hugetlb_statistics()
+        };
+        (pool.total, pool.free) = (0, 0);
         let (mut mapped, mut cached) = (&mapped[..], &cached[..]);
         let mut free = 0;
         let mut block_end = Pfn(0);
@@ -103,6 +112,8 @@ impl<M: Machine> Memory<M> {
                 return Err(Violation::Slot(pfn));
             }
             let (state, huge, poisoned) = (frame.state, frame.huge, frame.poisoned);
+            pool.total += u64::from(huge && frame.is_pooled());
+            pool.free += u64::from(state == FrameState::Hugetlb);
             drop(frame);
             if state == FrameState::Free {
                 free += 1;
@@ -115,6 +126,9 @@ impl<M: Machine> Memory<M> {
             if state == FrameState::Tail && poisoned && !self.is_damaged(pfn) {
                 return Err(Violation::PoisonInUse(pfn));
             }
+        }
+        if pool != self.hugetlb_statistics() || pool.surplus > pool.total {
+            return Err(Violation::Pool(self.hugetlb_statistics(), pool));
         }
         // The allocator has all that are free; so it has others if it has more.
         if free != self.free_frames() {
@@ -145,16 +159,18 @@ impl<M: Machine> Memory<M> {
     /// Whether a tail is of a huge page that nobody maps, because it could not be split.
     fn is_damaged(&self, tail: Pfn) -> bool {
         let head = self.frames.find(self.frames.head_of(tail));
-        head.is_some_and(|head| head.damaged)
+        head.is_some_and(|head| head.is_damaged())
     }
 
     fn tails(&self, head: Pfn) -> core::ops::Range<u64> {
         head.0 + 1..head.0 + self.frames.pieces()
     }
 
-    /// The frames that entries refer to, and by which entry each, in order.
-    fn check_spaces(&self) -> Result<Vec<(Pfn, Mapper)>, Violation> {
+    /// The frames that entries refer to, and by which entry each, in order; and how many entries
+    /// are reservations.
+    fn check_spaces(&self) -> Result<(Vec<(Pfn, Mapper)>, u64), Violation> {
         let mut mapped = Vec::new();
+        let mut reserved = 0;
         for (_, space) in self.spaces.lock().iter() {
             let inner = space.inner.lock();
             if let Some(page) = inner.vmas.unmerged() {
@@ -167,6 +183,13 @@ impl<M: Machine> Memory<M> {
                 };
                 let page = pages.start();
                 rest = PageRange::new(pages.end(), range.end());
+                if matches!(entry, Entry::Reserved | Entry::Taken) {
+                    let area = inner.vmas.find(page);
+                    if area.is_none_or(|area| !area.is_pooled() || !area.pages.covers(pages)) {
+                        return Err(Violation::Reservation(page));
+                    }
+                    reserved += u64::from(entry == Entry::Reserved);
+                }
                 let (Entry::Page(pfn, _) | Entry::HwPoison(pfn) | Entry::Migration(pfn)) = entry
                 else {
                     continue;
@@ -198,13 +221,15 @@ impl<M: Machine> Memory<M> {
             }
         }
         mapped.sort_unstable();
-        Ok(mapped)
+        Ok((mapped, reserved))
     }
 
-    /// The frames in page caches, in order.
-    fn check_files(&self) -> Result<Vec<Pfn>, Violation> {
+    /// The frames in page caches, in order; and how many slots are reservations.
+    fn check_files(&self) -> Result<(Vec<Pfn>, u64), Violation> {
         let mut cached = Vec::new();
+        let mut reserved = 0;
         for (_, file) in self.files.lock().iter() {
+            reserved += file.reserved_slots();
             for (index, pfn) in file.frames() {
                 let state = FrameState::File {
                     file: file.id(),
@@ -219,7 +244,7 @@ impl<M: Machine> Memory<M> {
         cached.sort_unstable();
         match cached.windows(2).find(|pair| pair[0] == pair[1]) {
             Some(twice) => Err(Violation::Slot(twice[0])),
-            None => Ok(cached),
+            None => Ok((cached, reserved)),
         }
     }
 }

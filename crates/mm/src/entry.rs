@@ -22,6 +22,8 @@ const ADDRESS: u64 = ((1 << 48) - 1) & !((1 << 12) - 1);
 /// What an invalid entry that is not empty stands for, in bits 5:2; hardware ignores them.
 const HWPOISON: u64 = 1 << 2;
 const MIGRATION: u64 = 2 << 2;
+const RESERVED: u64 = 6 << 2;
+const TAKEN: u64 = 7 << 2;
 const KIND: u64 = 0b1111 << 2;
 
 /// What user space may do with a page.
@@ -102,6 +104,11 @@ pub enum Entry {
     HwPoison(Pfn),
     /// The page is being moved: an access must wait. The entry holds one reference to the frame.
     Migration(Pfn),
+    /// Nothing yet, but a huge page of the pool is kept for this block.
+    Reserved,
+    /// The huge page that a process shared with its parent went back to the parent, for the pool
+    /// had no other: an access gets `SIGBUS`.
+    Taken,
 }
 
 impl Entry {
@@ -138,6 +145,8 @@ impl Entry {
             }
             Self::HwPoison(pfn) => HWPOISON | pfn.0 << crate::PAGE_SHIFT,
             Self::Migration(pfn) => MIGRATION | pfn.0 << crate::PAGE_SHIFT,
+            Self::Reserved => RESERVED,
+            Self::Taken => TAKEN,
         }
     }
 
@@ -158,6 +167,8 @@ impl Entry {
         match descriptor & KIND {
             HWPOISON => Self::HwPoison(pfn),
             MIGRATION => Self::Migration(pfn),
+            RESERVED => Self::Reserved,
+            TAKEN => Self::Taken,
             _ => Self::Empty,
         }
     }
@@ -207,6 +218,8 @@ mod tests {
             Entry::Empty,
             Entry::HwPoison(Pfn(9)),
             Entry::Migration(Pfn(1 << 35)),
+            Entry::Reserved,
+            Entry::Taken,
         ] {
             assert_eq!(Entry::decode(entry.encode()), entry);
             assert_eq!(entry.encode() & 1, 0, "hardware must not use it");

@@ -25,6 +25,8 @@ pub enum Errno {
     EINVAL = 22,
     /// A file would be too large.
     EFBIG = 27,
+    /// There is no room: the pool of huge pages has none to give.
+    ENOSPC = 28,
     /// The offset does not fit.
     EOVERFLOW = 75,
     /// Not supported, or not any more.

@@ -4,6 +4,7 @@ use core::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 
 use crate::lock::{Mutex, MutexGuard};
 
+use crate::frame::HugeSort;
 use crate::ksm::Healing;
 use crate::memory::Space;
 use crate::{
@@ -58,6 +59,10 @@ pub enum PageType {
     TruncatedLru,
     /// A huge page that could not be split, and is lost as a whole.
     UnsplitThp,
+    /// In a huge page of the pool that was in use.
+    HugePage,
+    /// In a huge page that waited in the pool.
+    FreeHuge,
 }
 
 impl PageType {
@@ -81,6 +86,8 @@ impl core::fmt::Display for PageType {
             Self::CleanMlockedLru => "clean mlocked LRU page",
             Self::TruncatedLru => "already truncated LRU page",
             Self::UnsplitThp => "unsplit thp",
+            Self::HugePage => "huge page",
+            Self::FreeHuge => "free huge page",
         })
     }
 }
@@ -229,21 +236,32 @@ impl<M: Machine> Memory<M> {
                 FrameState::Anonymous
                 | FrameState::Ksm
                 | FrameState::File { .. }
+                | FrameState::Hugetlb
                 | FrameState::Tail => held,
             }
         };
+        if page.is_none() && self.frames.dissolve_waiting(pfn) {
+            return Ok(self.report(PageType::FreeHuge, Action::Recovered, None));
+        }
         let Some(page) = page.or_else(|| self.frames.get_piece(pfn)) else {
             // The huge page that it was in has just been given back, all but this frame.
             return Ok(self.report(PageType::FreeBuddy, Action::Recovered, None));
         };
         let mut healing = Healing::default();
+        let pooled = self.frames.lock(&page).is_pooled();
         // Where a huge page can be split, only this piece of it is lost.
         let small = self.split_locked(pfn).is_ok();
-        let report = if small {
+        let mut report = if small {
             self.page_failed(&page, context.consumer, &mut healing)
+        } else if let Some(signal) = self.split_unmapped(&page, context.consumer) {
+            let report = self.page_failed(&page, context.consumer, &mut healing);
+            Report { signal, ..report }
         } else {
             self.huge_page_failed(&page, context.consumer)
         };
+        if pooled {
+            report.page = PageType::HugePage;
+        }
         self.frames.put(page);
         drop(one);
         for twin in healing.unreadable.into_iter().flatten() {
@@ -293,51 +311,54 @@ impl<M: Machine> Memory<M> {
         report
     }
 
-    /// A huge page that cannot be split: nobody can reach any of it any more. When its last user
-    /// lets go, what is sound of it is free again.
-    fn huge_page_failed(&self, page: &UserFrame, consumer: Option<Consumer>) -> Report {
-        let given_up = {
+    /// Splits a huge page of a file for which there is no memory: nobody keeps it mapped, so that
+    /// none is needed. Its users find its pieces again. Returns what the consumer must be told.
+    fn split_unmapped(
+        &self,
+        page: &UserFrame,
+        consumer: Option<Consumer>,
+    ) -> Option<Option<Sigbus>> {
+        let dirty = {
             let mut head = self.frames.lock(page);
-            head.damaged = true;
-            head.lazy_free
-        };
-        let signal = if let Some(dirty) = self.evict_pieces(page) {
-            match dirty {
-                true => self.unmap_lost(page, Entry::Empty, consumer),
-                false => {
-                    self.unmap_clean(page);
-                    None
-                }
+            let in_file = matches!(head.state, FrameState::File { .. });
+            if !in_file || !head.huge || head.migrating || head.is_damaged() {
+                return None;
             }
-        } else if given_up {
+            // From here on it gains no mapper.
+            head.migrating = true;
+            head.dirty
+        };
+        let signal = if dirty {
+            let (piece, _) = self.piece_of(page);
+            self.unmap_and_tell(page, Entry::Empty, consumer, (piece, 1))
+        } else {
+            self.unmap_clean(page);
+            None
+        };
+        self.frames.split(page);
+        Some(signal)
+    }
+
+    /// Private memory in a huge page that cannot be split: nobody can reach any of it any more.
+    /// When its last user lets go, what is sound of it is free again.
+    fn huge_page_failed(&self, page: &UserFrame, consumer: Option<Consumer>) -> Report {
+        let (given_up, pooled) = {
+            let mut head = self.frames.lock(page);
+            let pooled = head.is_pooled();
+            self.frames.leave_pool(&mut head);
+            head.sort = HugeSort::Damaged;
+            (head.lazy_free, pooled)
+        };
+        let signal = if given_up {
             self.unmap_clean(page);
             None
         } else {
             self.unmap_lost(page, Entry::HwPoison(page.pfn()), consumer)
         };
-        self.report(PageType::UnsplitThp, Action::Failed, signal)
-    }
-
-    /// Takes all of a huge page out of the cache of its file, if it is one of a file's. Returns
-    /// whether that lost it.
-    fn evict_pieces(&self, page: &UserFrame) -> Option<bool> {
-        let (state, dirty) = {
-            let head = self.frames.lock(page);
-            (head.state, head.dirty)
-        };
-        let FrameState::File { file, index } = state else {
-            return None;
-        };
-        let head = self.frames.head_of(page.pfn());
-        if let Some(file) = self.find_file(file) {
-            for piece in 0..self.frames.pieces() {
-                let pfn = Pfn(head.0 + piece);
-                if let Some(cached) = file.evict(index + piece as u32, pfn, dirty) {
-                    self.frames.put(cached);
-                }
-            }
+        if pooled {
+            return self.conclude(page, PageType::HugePage, signal);
         }
-        Some(dirty)
+        self.report(PageType::UnsplitThp, Action::Failed, signal)
     }
 
     /// A page of a file: lost if it was dirty, otherwise there to be read again.
@@ -378,9 +399,19 @@ impl<M: Machine> Memory<M> {
         left: Entry,
         consumer: Option<Consumer>,
     ) -> Option<Sigbus> {
-        let mut told: Option<VirtualAddress> = None;
         // The page itself; the rest of a huge page is lost too, but that is not where it failed.
-        let (piece, pages) = self.piece_of(page);
+        self.unmap_and_tell(page, left, consumer, self.piece_of(page))
+    }
+
+    /// The same, if piece number `piece` failed, and so many pages are lost with it.
+    fn unmap_and_tell(
+        &self,
+        page: &UserFrame,
+        left: Entry,
+        consumer: Option<Consumer>,
+        (piece, pages): (u64, u64),
+    ) -> Option<Sigbus> {
+        let mut told: Option<VirtualAddress> = None;
         let consumer_in = |space: &Space| consumer.filter(|consumer| consumer.space == space.id);
         self.for_each_mapper(
             page,

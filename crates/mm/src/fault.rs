@@ -4,6 +4,8 @@
 //! from its store or a frame it copied from turned out to be poisoned, it undoes what it did,
 //! says so, and starts again when that is done.
 
+mod pooled;
+
 use alloc::sync::Arc;
 
 use crate::memory::Inner;
@@ -12,7 +14,7 @@ use crate::table::pages_end;
 use crate::vma::{Sharing, Vma};
 use crate::{
     Access, AddressSpace, Context, Entry, Errno, File, FileKind, FrameState, Machine, Memory,
-    PAGE_SHIFT, PageRange, Pfn, Protection, UserFrame, VirtualAddress, VirtualPage,
+    PAGE_SHIFT, PageRange, Pfn, Protection, SpaceId, UserFrame, VirtualAddress, VirtualPage,
 };
 
 /// Why a process gets `SIGSEGV`, with the values of `si_code`.
@@ -29,7 +31,7 @@ pub enum SegvCode {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i32)]
 pub enum BusCode {
-    /// `BUS_ADRERR`: beyond the end of the file, or its store failed.
+    /// `BUS_ADRERR`: beyond the end of the file, or its store failed, or the pool has no huge page.
     NoPage = 2,
     /// `BUS_MCEERR_AR`: the memory is lost, and the process needs it now.
     ActionRequired = 4,
@@ -95,6 +97,8 @@ pub(crate) enum Need {
     Isolation(Pfn),
     /// A huge page in small ones.
     Split(Pfn),
+    /// One more huge page in the pool; or this one for this space alone, whose it is.
+    HugePage(Option<(Pfn, SpaceId)>),
 }
 
 /// How a step can end early.
@@ -122,7 +126,7 @@ impl<M: Machine> Memory<M> {
     ///
     /// # Errors
     ///
-    /// `ENOMEM`; `EHWPOISON` if it could not be copied.
+    /// `ENOMEM`; `EHWPOISON` if it could not be copied; `EFAULT` if the pool has no huge page for it.
     pub(crate) fn unshare_page(
         &self,
         space: &AddressSpace,
@@ -131,7 +135,8 @@ impl<M: Machine> Memory<M> {
         let unshare = || self.unshare_step(space, page);
         match self.resolve(page.address(), unshare) {
             Outcome::Oom => Err(Errno::ENOMEM),
-            Outcome::Sigbus(_) => Err(Errno::EHWPOISON),
+            Outcome::Sigbus(bus) if bus.code.is_memory_error() => Err(Errno::EHWPOISON),
+            Outcome::Sigbus(_) => Err(Errno::EFAULT),
             // Whatever else happened to the page, its next fault says.
             Outcome::Resolved | Outcome::Retry | Outcome::Sigsegv(_) => Ok(()),
         }
@@ -168,6 +173,11 @@ impl<M: Machine> Memory<M> {
                     Err(Errno::ENOMEM) => return Outcome::Oom,
                     Err(_) => return Outcome::Retry,
                 },
+                Need::HugePage(shared) => match (self.add_surplus(), shared) {
+                    (Ok(()), _) => {}
+                    (Err(_), Some((pfn, owner))) => self.take_from_others(pfn, owner),
+                    (Err(_), None) => return bus(BusCode::NoPage, address),
+                },
             }
         }
         Outcome::Retry
@@ -201,6 +211,9 @@ impl<M: Machine> Memory<M> {
         };
         let (pages, entry) = inner.table.lookup(&self.machine, page);
         match entry {
+            Entry::Empty | Entry::Reserved if vma.is_pooled() => {
+                fault.pooled_page(entry == Entry::Reserved)
+            }
             Entry::Empty if vma.is_private_anonymous() => fault.demand_zero(),
             Entry::Empty => fault.file_page(),
             Entry::Page(_, protection) if protection.allows(access) => {
@@ -217,6 +230,7 @@ impl<M: Machine> Memory<M> {
                 Err(Stop::Outcome(Outcome::Sigbus(lost)))
             }
             Entry::Migration(_) => Err(Stop::Outcome(Outcome::Retry)),
+            Entry::Taken | Entry::Reserved => Err(Stop::Outcome(bus(BusCode::NoPage, address))),
         }
     }
 
@@ -242,15 +256,16 @@ impl<M: Machine> Memory<M> {
         else {
             return Ok(());
         };
-        {
+        let pooled = {
             let frame = self.frames.lock_known(pfn);
             if frame.has_failed() {
                 return Err(Stop::Outcome(Outcome::Retry));
             }
-            if frame.huge {
+            if frame.huge && !frame.is_pooled() {
                 return Err(Stop::Need(Need::Split(pfn)));
             }
-        }
+            frame.is_pooled()
+        };
         let fault = Fault {
             memory: self,
             space,
@@ -260,6 +275,9 @@ impl<M: Machine> Memory<M> {
             address: page.address(),
             access: Access::Store,
         };
+        if pooled {
+            return fault.copy_block_on_write(self.frames.head_of(pfn));
+        }
         fault.copy_on_write(pfn)
     }
 
@@ -312,13 +330,7 @@ impl<M: Machine> Fault<'_, M> {
         let Some((file, index)) = self.vma.file_page(self.page) else {
             return Ok(());
         };
-        let cached = self.memory.cached(file, index).map_err(|stop| match stop {
-            Stop::Outcome(Outcome::Sigbus(lost)) => Stop::Outcome(Outcome::Sigbus(Sigbus {
-                address: self.address,
-                ..lost
-            })),
-            other => other,
-        })?;
+        let cached = self.cached(file, index)?;
         let result = if self.access == Access::Store && self.vma.sharing == Sharing::Private {
             self.copy_from_file(&cached)
         } else {
@@ -326,6 +338,17 @@ impl<M: Machine> Fault<'_, M> {
         };
         self.memory.frames.put(cached);
         result
+    }
+
+    /// A page of the cache, or what is in the way of this fault.
+    fn cached(&self, file: &Arc<File>, index: u32) -> Result<UserFrame, Stop> {
+        self.memory.cached(file, index).map_err(|stop| match stop {
+            Stop::Outcome(Outcome::Sigbus(lost)) => Stop::Outcome(Outcome::Sigbus(Sigbus {
+                address: self.address,
+                ..lost
+            })),
+            other => other,
+        })
     }
 
     /// The first store to a private mapping of a file (`do_cow_fault`).
@@ -386,7 +409,7 @@ impl<M: Machine> Fault<'_, M> {
                 .file_page(block.start())
                 .is_some_and(|(file, index)| {
                     file.holds_block(index, head, memory.frames.pieces())
-                        && (file.kind() == FileKind::Memory || self.access != Access::Store)
+                        && (file.kind() != FileKind::Stored || self.access != Access::Store)
                 });
         if fits && let Some(empty) = table.detach_empty(machine, self.page) {
             let loose = empty.flush(machine);
@@ -404,7 +427,7 @@ impl<M: Machine> Fault<'_, M> {
         if frame.has_failed() || (frame.lazy_free && frame.migrating) {
             return Err(Stop::Outcome(Outcome::Retry));
         }
-        let huge = frame.huge;
+        let (huge, pooled) = (frame.huge, frame.is_pooled());
         let ours = match frame.state {
             // A pinned page is nobody else's, and must stay the one that the process sees.
             FrameState::Anonymous
@@ -427,6 +450,9 @@ impl<M: Machine> Fault<'_, M> {
             self.protect(self.vma.protection);
             return Ok(());
         }
+        if pooled {
+            return self.copy_block_on_write(pfn);
+        }
         if huge {
             return Err(Stop::Need(Need::Split(pfn)));
         }
@@ -435,7 +461,7 @@ impl<M: Machine> Fault<'_, M> {
 
     fn is_in_memory_only(&self) -> bool {
         let file = self.vma.backing.file();
-        file.is_some_and(|file| file.kind() == FileKind::Memory)
+        file.is_some_and(|file| file.kind() != FileKind::Stored)
     }
 
     /// Replaces a page by a private copy. Until the copy is complete nothing changes.
@@ -536,9 +562,13 @@ impl<M: Machine> Fault<'_, M> {
             if frame.has_failed() || frame.migrating && !frame.huge {
                 Err(Stop::Outcome(Outcome::Retry))
             } else {
-                frame.migrating = false;
                 let mapper = Mapper::new(self.space.id(), page);
-                frame.mappers.insert(permit, mapper).map_err(Stop::from)
+                let adopted = frame.mappers.insert(permit, mapper).map_err(Stop::from);
+                if adopted.is_ok() {
+                    frame.migrating = false;
+                    frame.take_reservation();
+                }
+                adopted
             }
         };
         match adopted {

@@ -5,6 +5,7 @@
 //! Nobody gets that older version in its place: reads and faults fail until the whole page is
 //! written again.
 
+mod blocks;
 mod pages;
 mod truncate;
 
@@ -41,6 +42,9 @@ pub enum FileKind {
     Stored,
     /// In memory only (tmpfs, shared anonymous memory): a page that fails is lost.
     Memory,
+    /// In memory only, in huge pages of the pool (hugetlbfs, `MFD_HUGETLB`). It can be mapped and
+    /// read, but not written with [`write_file`](Memory::write_file).
+    Hugetlb,
 }
 
 /// A file with cached pages.
@@ -72,6 +76,8 @@ enum Slot {
     Filling(u64),
     Filled(UserFrame),
     Lost,
+    /// Nothing yet, but a huge page of the pool is kept for this block.
+    Reserved,
 }
 
 impl File {
@@ -112,12 +118,23 @@ impl File {
             .then_some(FilledSlots { cache, first })
     }
 
-    /// Whether the slots from `first` on hold the pieces of a huge page.
-    pub(crate) fn holds_block(&self, first: u32, head: Pfn, pieces: u64) -> bool {
+    /// The slots from `first` on, with the cache locked, if they hold the pieces of a huge page.
+    pub(crate) fn slots_of_block(
+        &self,
+        first: u32,
+        head: Pfn,
+        pieces: u64,
+    ) -> Option<FilledSlots<'_>> {
         let cache = self.cache.lock();
         (first..)
             .zip(head.0..head.0 + pieces)
             .all(|(index, pfn)| cache.holds(index, Pfn(pfn)))
+            .then_some(FilledSlots { cache, first })
+    }
+
+    /// Whether the slots from `first` on hold the pieces of a huge page.
+    pub(crate) fn holds_block(&self, first: u32, head: Pfn, pieces: u64) -> bool {
+        self.slots_of_block(first, head, pieces).is_some()
     }
 
     /// How many of these pages are not in the cache. `None` if the file does not have them all.
@@ -136,9 +153,17 @@ impl File {
         let cache = self.cache.lock();
         let filled = cache.slots.iter().filter_map(|(index, slot)| match slot {
             Slot::Filled(frame) => Some((index, frame.pfn())),
-            Slot::Filling(_) | Slot::Lost => None,
+            Slot::Filling(_) | Slot::Lost | Slot::Reserved => None,
         });
         filled.collect()
+    }
+
+    /// How many slots hold a reservation.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn reserved_slots(&self) -> u64 {
+        let cache = self.cache.lock();
+        let reserved = |slot: &(u32, &Slot)| matches!(slot.1, Slot::Reserved);
+        cache.slots.iter().filter(reserved).count() as u64
     }
 
     /// Takes a page out of the cache if, while nobody can find it there, `condition` holds.
@@ -155,7 +180,7 @@ impl File {
         }
         match cache.slots.remove(index)? {
             Slot::Filled(frame) => Some(frame),
-            Slot::Filling(_) | Slot::Lost => None,
+            Slot::Filling(_) | Slot::Lost | Slot::Reserved => None,
         }
     }
 
@@ -175,7 +200,7 @@ impl File {
         };
         match old {
             Slot::Filled(frame) => Some(frame),
-            Slot::Filling(_) | Slot::Lost => None,
+            Slot::Filling(_) | Slot::Lost | Slot::Reserved => None,
         }
     }
 }
@@ -229,8 +254,10 @@ impl<M: Machine> Memory<M> {
     ///
     /// # Errors
     ///
-    /// `ENOMEM`; `EOVERFLOW` if its pages have no number.
+    /// `ENOMEM`; `EOVERFLOW` if its pages have no number; `EINVAL` if it is to have huge pages of
+    /// the pool, and its size is not a multiple of theirs.
     pub fn create_file(&self, kind: FileKind, size: u64) -> Result<Arc<File>, Errno> {
+        self.check_size_of(kind, size)?;
         u32::try_from(size.div_ceil(PAGE_SIZE as u64)).map_err(|_| Errno::EOVERFLOW)?;
         let permit = self.permit();
         let id = FileId(self.next_file.fetch_add(1, Ordering::Relaxed));
@@ -260,10 +287,17 @@ impl<M: Machine> Memory<M> {
         self.files.lock().remove(file.id);
         let mut cache = file.cache.lock();
         while let Some((index, _)) = cache.slots.ceiling(0) {
-            if let Some(Slot::Filled(frame)) = cache.slots.remove(index) {
-                self.frames.put(frame);
-            }
+            self.drop_slot(cache.slots.remove(index));
         }
+    }
+
+    /// Whether a file may have a size.
+    fn check_size_of(&self, kind: FileKind, size: u64) -> Result<(), Errno> {
+        let whole = size.is_multiple_of(self.frames.pieces() << crate::PAGE_SHIFT);
+        if kind == FileKind::Hugetlb && !whole {
+            return Err(Errno::EINVAL);
+        }
+        Ok(())
     }
 
     pub(crate) fn find_file(&self, id: FileId) -> Option<Arc<File>> {
@@ -288,7 +322,7 @@ impl<M: Machine> Memory<M> {
             Some(Slot::Filled(frame)) => Ok(self.frames.get(frame.pfn())),
             Some(Slot::Filling(_)) => Err(Stop::Outcome(Outcome::Retry)),
             Some(Slot::Lost) => bus(BusCode::ActionRequired, crate::PAGE_SHIFT as u8),
-            None => Err(Stop::Need(Need::Fetch(Arc::clone(file), index))),
+            None | Some(Slot::Reserved) => Err(Stop::Need(Need::Fetch(Arc::clone(file), index))),
         }
     }
 
@@ -296,8 +330,12 @@ impl<M: Machine> Memory<M> {
     ///
     /// # Errors
     ///
-    /// `ENOMEM`; `EIO` if the store failed; `EBUSY` if another CPU is at it.
+    /// `ENOMEM`; `EIO` if the store failed; `EBUSY` if another CPU is at it; `ENOSPC` if the pool
+    /// has no huge page.
     pub(crate) fn fetch(&self, file: &Arc<File>, index: u32) -> Result<(), Errno> {
+        if file.kind == FileKind::Hugetlb {
+            return self.fetch_block(file, index);
+        }
         let permit = self.permit();
         let fill = {
             let mut cache = file.cache.lock();
@@ -343,7 +381,7 @@ impl<M: Machine> Memory<M> {
         };
         let frame = self.frames.allocate_user(&self.machine, state)?;
         match file.kind {
-            FileKind::Memory => {
+            FileKind::Memory | FileKind::Hugetlb => {
                 self.machine.zero(&frame);
                 self.frames.lock(&frame).dirty = true;
             }

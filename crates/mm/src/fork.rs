@@ -6,7 +6,7 @@ use crate::table::Stale;
 use crate::vma::{Sharing, Vma};
 use crate::{
     AddressSpace, Entry, Errno, FrameState, Locking, Machine, Memory, OnFork, PageRange, Pfn,
-    Poisoned, Protection, SpaceId, VirtualPage,
+    Poisoned, Protection, SpaceId,
 };
 
 /// Why there is no child.
@@ -15,6 +15,8 @@ enum Fails {
     Poisoned(Poisoned),
     /// Only a part of a huge page is pinned.
     Huge(Pfn),
+    /// The pool has no huge page for a copy of one that is pinned.
+    Pool,
 }
 
 impl From<Errno> for Fails {
@@ -68,6 +70,10 @@ impl<M: Machine> Memory<M> {
                         self.split(pfn)?;
                         Err(Errno::EBUSY)
                     }
+                    Fails::Pool => match self.add_surplus() {
+                        Ok(()) => Err(Errno::EBUSY),
+                        Err(_) => Err(Errno::ENOMEM),
+                    },
                     Fails::Poisoned(poisoned) => {
                         self.isolate_consumed(poisoned.pfn);
                         Err(Errno::EHWPOISON)
@@ -87,6 +93,7 @@ impl<M: Machine> Memory<M> {
         for vma in parent.vmas.iter().filter(|vma| vma.on_fork != OnFork::Omit) {
             let mut copy = vma.part(vma.pages);
             copy.locking = Locking::Unlocked;
+            copy.owner = false;
             let file = copy.backing.file().cloned();
             let noted = match &file {
                 Some(file) => file.add_space(self.permit(), child_id),
@@ -122,18 +129,19 @@ impl<M: Machine> Memory<M> {
             };
             rest = PageRange::new(pages.end(), vma.pages.end());
             match entry {
-                Entry::Empty => {}
-                Entry::HwPoison(_) => {
+                // A reservation is the parent's.
+                Entry::Empty | Entry::Reserved => {}
+                Entry::HwPoison(_) | Entry::Taken => {
                     child
                         .table
                         .prepare_for(&self.machine, &self.frames, pages)?;
                     child.table.mark(&self.machine, pages, entry);
                 }
                 Entry::Page(pfn, _) if self.is_pinned_anonymous(pfn) => {
-                    if pages.pages() > 1 {
+                    if pages.pages() > 1 && !self.frames.lock_known(pfn).is_pooled() {
                         return Err(Fails::Huge(pfn));
                     }
-                    self.copy_now(child_id, child, pages.start(), pfn, vma.protection)?;
+                    self.copy_now(child_id, child, pages, pfn, vma.protection)?;
                 }
                 Entry::Page(pfn, protection) => {
                     let shared = protection.read_only();
@@ -155,35 +163,51 @@ impl<M: Machine> Memory<M> {
         frame.pins > 0 && frame.state == FrameState::Anonymous
     }
 
-    /// Gives the child a copy of a page (`copy_present_page`).
+    /// Gives the child a copy of a page, or of a huge page of the pool (`copy_present_page`).
     fn copy_now(
         &self,
         child_id: SpaceId,
         child: &Inner,
-        page: VirtualPage,
+        pages: PageRange,
         pfn: Pfn,
         protection: Protection,
     ) -> Result<(), Fails> {
-        child.table.prepare(&self.machine, &self.frames, page)?;
-        let fresh = self
-            .frames
-            .allocate_user(&self.machine, FrameState::Anonymous)?;
+        let huge = pages.pages() > 1;
+        child
+            .table
+            .prepare_for(&self.machine, &self.frames, pages)?;
+        let state = FrameState::Anonymous;
+        let fresh = match huge {
+            true => self
+                .frames
+                .allocate_pooled(state, false)
+                .ok_or(Fails::Pool)?,
+            false => self.frames.allocate_user(&self.machine, state)?,
+        };
         let source = self.frames.get(pfn);
-        let copied = self.machine.copy_page(&fresh, &source);
+        let copied = match huge {
+            true => self.copy_pieces(&fresh, &source),
+            false => self.machine.copy_page(&fresh, &source),
+        };
         self.frames.put(source);
         let adopted = copied.map_err(Fails::Poisoned).and_then(|()| {
             let permit = self.permit();
             let mut frame = self.frames.lock(&fresh);
-            if frame.poisoned || frame.migrating {
+            // A huge page counts as migrating until now.
+            if frame.has_failed() || frame.migrating && !huge {
                 return Err(Errno::EBUSY.into());
             }
-            Ok(frame.mappers.insert(permit, Mapper::new(child_id, page))?)
+            let mapper = Mapper::new(child_id, pages.start());
+            frame.mappers.insert(permit, mapper)?;
+            frame.migrating = false;
+            Ok(())
         });
         if let Err(fails) = adopted {
             self.frames.put(fresh);
             return Err(fails);
         }
-        child.table.map(&self.machine, page, fresh, protection);
+        let copy = Entry::Page(fresh.into_entry(), protection);
+        child.table.mark(&self.machine, pages, copy);
         Ok(())
     }
 

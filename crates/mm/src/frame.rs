@@ -12,6 +12,8 @@
 //! Locks: a frame's lock is taken after an address space's and a file's, and before the
 //! allocator's. No two frames are locked at once, but a tail after its head.
 
+mod pooled;
+
 use alloc::vec::Vec;
 use core::ops::Range;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -19,6 +21,7 @@ use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::lock::{Mutex, MutexGuard};
 
 use crate::buddy::{Buddy, MAX_ORDER};
+use crate::hugetlb::Pool;
 use crate::machine::Permit;
 use crate::rmap::Mappers;
 use crate::{Allocation, Errno, FileId, Machine, Pfn};
@@ -45,6 +48,8 @@ pub enum FrameState {
     Ksm,
     /// Taken out of the allocator by compaction, which gathers a block there.
     Claimed,
+    /// A huge page that waits in the pool.
+    Hugetlb,
     /// A piece of a huge page other than its first, which has the state of all.
     Tail,
     /// Has an uncorrectable error, and nobody uses it: never handed out again.
@@ -62,6 +67,20 @@ impl FrameState {
             state => state,
         }
     }
+}
+
+/// What becomes of a huge page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HugeSort {
+    /// It is split when somebody needs a part of it.
+    Transparent,
+    /// It belongs to the pool, and goes back there.
+    Pooled,
+    /// The same, but it was reserved for someone who has not mapped it yet: if it goes back, so
+    /// does the reservation.
+    Reserved,
+    /// It could not be split when a piece of it failed: no new mapping.
+    Damaged,
 }
 
 /// Everything the manager knows of one frame.
@@ -85,8 +104,8 @@ pub(crate) struct Frame {
     pub(crate) touched: bool,
     /// The head of a huge page.
     pub(crate) huge: bool,
-    /// A huge page that could not be split when a piece of it failed: no new mapping.
-    pub(crate) damaged: bool,
+    /// Of what sort the huge page is.
+    pub(crate) sort: HugeSort,
     /// One per mapping, one of the page cache, one per operation that holds it.
     pub(crate) references: u32,
     /// How many of the references are pins.
@@ -113,7 +132,7 @@ impl Frame {
             corrected: 0,
             touched: false,
             huge: false,
-            damaged: false,
+            sort: HugeSort::Transparent,
             references: 0,
             pins: 0,
             store_pins: 0,
@@ -142,7 +161,24 @@ impl Frame {
 
     /// Whether it has an error, so that it must not be mapped any more.
     pub(crate) fn has_failed(&self) -> bool {
-        self.poisoned || self.damaged
+        self.poisoned || self.is_damaged()
+    }
+
+    /// Whether it is a huge page of which all is lost.
+    pub(crate) fn is_damaged(&self) -> bool {
+        self.sort == HugeSort::Damaged
+    }
+
+    /// Whether it is a huge page of the pool.
+    pub(crate) fn is_pooled(&self) -> bool {
+        matches!(self.sort, HugeSort::Pooled | HugeSort::Reserved)
+    }
+
+    /// Whoever reserved it has it now.
+    pub(crate) fn take_reservation(&mut self) {
+        if self.sort == HugeSort::Reserved {
+            self.sort = HugeSort::Pooled;
+        }
     }
 
     /// Ends the frame's life with its user.
@@ -269,6 +305,7 @@ pub(crate) struct Frames {
     frames: Vec<Mutex<Frame>>,
     huge_order: u32,
     buddy: Mutex<Buddy>,
+    pool: Mutex<Pool>,
     /// How often there was no frame left.
     shortages: AtomicU64,
     /// Where reclaim looks next.
@@ -314,6 +351,7 @@ impl Frames {
             frames,
             huge_order,
             buddy: Mutex::new(buddy),
+            pool: Mutex::new(Pool::new(count >> huge_order)?),
             shortages: AtomicU64::new(0),
             hand: AtomicUsize::new(0),
             corrupted: AtomicU64::new(0),
@@ -527,6 +565,19 @@ impl Frames {
         machine: &M,
         state: FrameState,
     ) -> Result<UserFrame, Errno> {
+        let (pfn, mut head) = self.take_block(machine)?;
+        head.state = state;
+        head.references = 1;
+        head.migrating = true;
+        Ok(UserFrame(pfn))
+    }
+
+    /// Takes a huge page out of the allocator, with its head locked. It has no state yet.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    fn take_block<M: Machine>(&self, machine: &M) -> Result<(Pfn, MutexGuard<'_, Frame>), Errno> {
         if !machine.admit(Allocation::Frame) {
             return Err(Errno::ENOMEM);
         }
@@ -541,12 +592,9 @@ impl Frames {
                 sound &= !tail.poisoned;
                 tail.state = FrameState::Tail;
             }
-            head.state = state;
             head.huge = true;
             if sound {
-                head.references = 1;
-                head.migrating = true;
-                return Ok(UserFrame(pfn));
+                return Ok((pfn, head));
             }
             // A piece was found to be poisoned while it was on its way here.
             self.retire(&mut head, pfn);
@@ -557,7 +605,7 @@ impl Frames {
     pub(crate) fn get_piece(&self, pfn: Pfn) -> Option<UserFrame> {
         self.index(pfn)?;
         let mut head = self.lock_exactly(self.head_of(pfn));
-        if !head.huge {
+        if !head.huge || head.state == FrameState::Hugetlb {
             return None;
         }
         self.refer(&mut head, pfn);
@@ -611,6 +659,7 @@ impl Frames {
         debug_assert!(head.huge);
         head.huge = false;
         head.migrating = false;
+        self.leave_pool(&mut head);
         for (piece, pfn) in (1..).zip(self.tails(head_pfn)) {
             let mut tail = self.lock_exactly(pfn);
             head.references -= tail.references;
@@ -700,8 +749,12 @@ impl Frames {
     }
 
     /// The allocator gets the frame while it is locked, so that whoever finds it poisoned and
-    /// free finds it in the allocator. Of a huge page it gets every piece that is sound.
+    /// free finds it in the allocator. Of a huge page it gets every piece that is sound; but one of
+    /// the pool goes back there, if all of it is.
     fn retire(&self, frame: &mut Frame, pfn: Pfn) {
+        if frame.is_pooled() && self.return_to_pool(frame, pfn) {
+            return;
+        }
         if frame.huge {
             for tail in self.tails(pfn) {
                 self.retire(&mut self.lock_exactly(tail), tail);

@@ -88,9 +88,13 @@ impl<M: Machine> Memory<M> {
     ///
     /// # Errors
     ///
-    /// `ENOMEM`: there is no memory for the tables. `EBUSY`: it is being filled. It stays huge.
+    /// `ENOMEM`: there is no memory for the tables. `EBUSY`: it is being filled. `EINVAL`: it is one
+    /// of the pool. It stays huge.
     pub fn split(&self, pfn: Pfn) -> Result<(), Errno> {
         let _one = self.failures.lock();
+        if self.frames.find(pfn).is_some() && self.frames.lock_known(pfn).is_pooled() {
+            return Err(Errno::EINVAL);
+        }
         self.split_locked(pfn)
     }
 
@@ -109,7 +113,7 @@ impl<M: Machine> Memory<M> {
     pub(crate) fn split_held(&self, page: &UserFrame) -> Result<usize, Errno> {
         let count = {
             let mut head = self.frames.lock(page);
-            if head.migrating || head.damaged {
+            if head.migrating || head.is_damaged() {
                 return Err(Errno::EBUSY);
             }
             // From here on it gains no mapper.
@@ -206,7 +210,8 @@ impl<M: Machine> Memory<M> {
     ///
     /// # Errors
     ///
-    /// `ENOMEM`: it could not be split.
+    /// `ENOMEM`: it could not be split. `EINVAL`: it is in an area that has huge pages of the pool,
+    /// and must not be.
     pub(crate) fn lock_apart<'a>(
         &self,
         space: &'a AddressSpace,
@@ -214,6 +219,10 @@ impl<M: Machine> Memory<M> {
     ) -> Result<MutexGuard<'a, Inner>, Errno> {
         loop {
             let inner = space.0.inner.lock();
+            let pooled = |page| self.pooled_block_across(&inner, page).is_some();
+            if pooled(pages.start()) || pooled(pages.end()) {
+                return Err(Errno::EINVAL);
+            }
             let across = |page| inner.table.block_across(&self.machine, page);
             let Some((block, entry)) = across(pages.start()).or_else(|| across(pages.end())) else {
                 return Ok(inner);
@@ -234,7 +243,7 @@ impl<M: Machine> Memory<M> {
                             .divide(&self.machine, block.start(), entry, table, |_| entry);
                     debug_assert!(divided.is_ok(), "the space is locked");
                 }
-                Entry::Migration(_) | Entry::Empty => {
+                Entry::Migration(_) | Entry::Empty | Entry::Reserved | Entry::Taken => {
                     drop(inner);
                     relax();
                 }

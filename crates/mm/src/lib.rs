@@ -22,7 +22,7 @@
 //! 2. an address space: its areas and tables. Only fork holds two, the older one first;
 //! 3. a file's cache;
 //! 4. a frame; never two, but a tail of a huge page after its head;
-//! 5. the allocator; the lists of spaces and files; a file's list of spaces. None of them holds
+//! 5. the allocator; the pool; the lists of spaces and files; a file's list of spaces. None of them holds
 //!    another.
 //!
 //! So faults of different processes run side by side, and those of one process one at a time.
@@ -53,12 +53,17 @@
 //!
 //! A huge page is a block of frames whose head has all that is known of it. It is mapped by whole
 //! blocks of the tables above the last; whoever needs a part of one drops its locks, splits it and
-//! starts again. An error in one takes 4 KiB of it, unless there is no memory to split it with.
+//! starts again. An error in one takes 4 KiB of it, unless it is private and there is no memory to
+//! split it with.
 //! khugepaged and `MADV_COLLAPSE` make huge pages of small ones.
+//!
+//! hugetlb is a pool of huge pages that mappings reserve ([`Source::Hugetlb`],
+//! [`FileKind::Hugetlb`]). Nobody splits those but an error in one, which takes 4 KiB from its users
+//! and one page from the pool.
 //!
 //! # What is not here
 //!
-//! hugetlb, swap, per-CPU lists of free frames.
+//! Swap, per-CPU lists of free frames.
 
 #![cfg_attr(not(any(test, feature = "sim")), no_std)]
 #![forbid(unsafe_code)]
@@ -82,6 +87,7 @@ mod file;
 mod fork;
 mod frame;
 mod huge;
+mod hugetlb;
 mod khugepaged;
 mod ksm;
 mod lock;
@@ -115,6 +121,7 @@ pub use fault::{BusCode, Outcome, SegvCode, Sigbus};
 pub use file::{File, FileId, FileKind, Halt, Halted};
 pub use frame::{FrameState, KernelBlock, KernelFrame, UserFrame};
 pub use huge::{HugeAdvice, HugePolicy};
+pub use hugetlb::HugetlbStatistics;
 pub use khugepaged::KhugepagedStatistics;
 pub use ksm::KsmStatistics;
 pub use machine::{Allocation, Machine, Poisoned, StoreError};

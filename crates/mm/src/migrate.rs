@@ -4,6 +4,8 @@
 //! copied; then the entries are replaced by mappings of the copy, or of the original if the copy
 //! failed. A page that moves gains no mapping: a fault waits, and a fork starts again.
 
+mod block;
+
 use alloc::sync::Arc;
 
 use crate::memory::Inner;
@@ -29,50 +31,89 @@ impl<M: Machine> Memory<M> {
     }
 
     fn try_soft_offline(&self, pfn: Pfn) -> Result<(), Errno> {
-        let moved = {
-            let _one = self.failures.lock();
-            self.split_locked(pfn)?;
-            let page = {
-                let mut frame = self.frames.find(pfn).ok_or(Errno::ENXIO)?;
-                match frame.state {
-                    _ if frame.poisoned => return Ok(()),
-                    FrameState::Free => {
-                        // On its way out of the allocator it is used, and cannot be found yet.
-                        if !self.frames.isolate_free(&mut frame, pfn) {
-                            return Err(Errno::EBUSY);
-                        }
-                        self.frames.mark_poisoned(&mut frame);
-                        return Ok(());
-                    }
-                    // It may be in a huge page again since that was split.
-                    FrameState::Anonymous | FrameState::Ksm | FrameState::File { .. }
-                        if !frame.huge =>
-                    {
-                        frame.references += 1;
-                        frame.migrating = true;
-                    }
-                    _ => return Err(Errno::EBUSY),
-                }
-                UserFrame::of_entry(pfn)
+        loop {
+            let moved = {
+                let _one = self.failures.lock();
+                self.try_offline(pfn)
             };
-            let moved = self.migrate(&page);
-            let mut frame = self.frames.lock(&page);
-            frame.migrating = false;
-            if moved.is_ok() {
-                self.frames.mark_poisoned(&mut frame);
-            }
-            drop(frame);
-            self.frames.put(page);
-            moved
-        };
-        match moved {
-            Ok(()) => Ok(()),
-            Err(Stays::Error(error)) => Err(error),
-            Err(Stays::Poisoned(poisoned)) => {
-                self.isolate_consumed(poisoned.pfn);
-                Err(Errno::EHWPOISON)
+            match moved {
+                Ok(()) => return Ok(()),
+                Err(Stays::Error(error)) => return Err(error),
+                Err(Stays::Poisoned(poisoned)) => {
+                    self.isolate_consumed(poisoned.pfn);
+                    if poisoned.pfn == pfn {
+                        return Err(Errno::EHWPOISON);
+                    }
+                    // It was in the way of a huge page, which is one no more.
+                }
             }
         }
+    }
+
+    fn try_offline(&self, pfn: Pfn) -> Result<(), Stays> {
+        self.frames.dissolve_spare(pfn);
+        if self.offline_whole(pfn)? {
+            return Ok(());
+        }
+        let page = {
+            let mut frame = self.frames.find(pfn).ok_or(Stays::Error(Errno::ENXIO))?;
+            match frame.state {
+                _ if frame.poisoned => return Ok(()),
+                FrameState::Free => {
+                    // On its way out of the allocator it is used, and cannot be found yet.
+                    if !self.frames.isolate_free(&mut frame, pfn) {
+                        return Err(Stays::Error(Errno::EBUSY));
+                    }
+                    self.frames.mark_poisoned(&mut frame);
+                    return Ok(());
+                }
+                // It may be in a huge page again since that was split.
+                FrameState::Anonymous | FrameState::Ksm | FrameState::File { .. }
+                    if !frame.huge =>
+                {
+                    frame.references += 1;
+                    frame.migrating = true;
+                }
+                _ => return Err(Stays::Error(Errno::EBUSY)),
+            }
+            UserFrame::of_entry(pfn)
+        };
+        let moved = self.migrate(&page);
+        let mut frame = self.frames.lock(&page);
+        frame.migrating = false;
+        if moved.is_ok() {
+            self.frames.mark_poisoned(&mut frame);
+        }
+        drop(frame);
+        self.frames.put(page);
+        moved
+    }
+
+    /// Takes a frame out of use by moving all of the huge page that it is in. Where there is no
+    /// room for that, the huge page is split. Returns whether the frame is out of use.
+    fn offline_whole(&self, pfn: Pfn) -> Result<bool, Stays> {
+        let Some(page) = self.frames.get_piece(pfn) else {
+            return Ok(false);
+        };
+        let pooled = self.frames.lock(&page).is_pooled();
+        let moved = self.migrate_block(&page);
+        let offline = match moved {
+            Ok(()) => {
+                if let Some(mut frame) = self.frames.find(pfn) {
+                    self.frames.mark_poisoned(&mut frame);
+                }
+                Ok(true)
+            }
+            // There is no room for all of it, or somebody holds another piece.
+            Err(Stays::Error(_)) if !pooled => {
+                let split = self.split_held(&page);
+                split.map(|_| false).map_err(Stays::Error)
+            }
+            Err(stays) => Err(stays),
+        };
+        // With this goes what nobody needs any more.
+        self.frames.put(page);
+        offline
     }
 
     /// Moves a page that is marked as migrating. On an error it is mapped as before.
@@ -174,15 +215,7 @@ impl<M: Machine> Memory<M> {
                 let area = inner.vmas.find(mapper.page());
                 debug_assert!(area.is_some(), "a page is mapped outside all areas");
                 let protection = area.map_or(Protection::NONE, |vma| vma.protection.read_only());
-                let reference = self.frames.get(target.pfn());
-                if target.pfn() != page.pfn() {
-                    self.frames.lock(page).mappers.remove(mapper);
-                    self.frames.lock(target).mappers.insert_reserved(mapper);
-                }
-                let old = inner
-                    .table
-                    .thaw(&self.machine, mapper.page(), reference, protection);
-                self.frames.put(old);
+                self.thaw_one(inner, mapper, page, target, protection);
             },
             |_, _| {},
         );

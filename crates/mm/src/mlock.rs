@@ -43,12 +43,13 @@ impl<M: Machine> Memory<M> {
             return Ok(());
         };
         {
-            let mut inner = self.lock_apart(space, pages)?;
+            let whole = self.with_whole_blocks(space, pages);
+            let mut inner = self.lock_apart(space, whole)?;
             if !inner.vmas.covers(pages) {
                 return Err(Errno::ENOMEM);
             }
-            self.split_at_ends(&mut inner, pages)?;
-            inner.vmas.change(pages, |vma| vma.locking = locking);
+            self.split_at_ends(&mut inner, whole)?;
+            inner.vmas.change(whole, |vma| vma.lock(locking));
         }
         self.populate_locked(space, pages)
             .map_err(|error| match error {
@@ -64,9 +65,7 @@ impl<M: Machine> Memory<M> {
             let mut inner = space.0.inner.lock();
             inner.lock_later = later;
             if let Some(locking) = current {
-                inner
-                    .vmas
-                    .change(PageRange::ALL, |vma| vma.locking = locking);
+                inner.vmas.change(PageRange::ALL, |vma| vma.lock(locking));
             }
         }
         if current == Some(Locking::Locked) {

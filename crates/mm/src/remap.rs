@@ -87,6 +87,7 @@ impl<M: Machine> Memory<M> {
             match self.remap_step(space, &remap) {
                 Ok(start) => return Ok(start.address()),
                 Err(Stops::Error(error)) => return Err(error),
+                Err(Stops::Moving) => crate::lock::relax(),
                 Err(Stops::Block(block)) => {
                     // A range that ends in the middle of the block.
                     if let Some(part) = PageRange::new(block.start().next(), block.end()) {
@@ -104,6 +105,10 @@ impl<M: Machine> Memory<M> {
         let mut inner = space.0.inner.lock();
         let vma = inner.vmas.find(remap.start).ok_or(Errno::EFAULT)?;
         remap.check(vma)?;
+        let pooled = vma.is_pooled();
+        if pooled {
+            remap.check_pooled(self.frames.pieces())?;
+        }
         let old_end = VirtualPage(remap.start.0 + remap.old_pages);
         // Even an empty range must not lie in the middle of what goes.
         if fixed.is_some_and(|to| to.start() < old_end && remap.start < to.end()) {
@@ -121,9 +126,17 @@ impl<M: Machine> Memory<M> {
         let to = match fixed {
             Some(to) => to,
             None if !remap.may_move => return Err(Errno::ENOMEM.into()),
-            None => inner.vmas.find_room(remap.new_pages).ok_or(Errno::ENOMEM)?,
+            None => {
+                let align = if pooled { self.frames.pieces() } else { 1 };
+                let room = inner.vmas.find_room(remap.new_pages, align);
+                room.ok_or(Errno::ENOMEM)?
+            }
         };
-        let within = old.and_then(|old| inner.table.next_block(&self.machine, old));
+        self.check_ends(&inner, to)?;
+        let within = match pooled {
+            true => self.moving_block(&inner, old)?,
+            false => old.and_then(|old| inner.table.next_block(&self.machine, old)),
+        };
         let across = |page| inner.table.block_across(&self.machine, page);
         let ends = || across(to.start()).or_else(|| across(to.end()));
         if let Some(block) = within.or_else(|| ends().map(|(block, _)| block)) {
@@ -141,6 +154,34 @@ impl<M: Machine> Memory<M> {
         Ok(to.start())
     }
 
+    /// Whether a range ends where nothing must be split that cannot be.
+    fn check_ends(&self, inner: &Inner, pages: PageRange) -> Result<(), Errno> {
+        let across = |page| self.pooled_block_across(inner, page).is_some();
+        if across(pages.start()) || across(pages.end()) {
+            return Err(Errno::EINVAL);
+        }
+        Ok(())
+    }
+
+    /// Blocks of the pool's huge pages move as they are, but not while someone else moves them.
+    fn moving_block(
+        &self,
+        inner: &Inner,
+        pages: Option<PageRange>,
+    ) -> Result<Option<PageRange>, Stops> {
+        let mut rest = pages;
+        while let Some(range) = rest
+            && let Some(block) = inner.table.next_block(&self.machine, range)
+        {
+            let (_, entry) = inner.table.lookup(&self.machine, block.start());
+            if matches!(entry, Entry::Migration(_)) {
+                return Err(Stops::Moving);
+            }
+            rest = PageRange::new(block.end(), range.end());
+        }
+        Ok(None)
+    }
+
     fn shrink(
         &self,
         space: SpaceId,
@@ -149,6 +190,9 @@ impl<M: Machine> Memory<M> {
     ) -> Result<VirtualPage, Stops> {
         let kept = VirtualPage(remap.start.0 + remap.new_pages);
         let end = VirtualPage(remap.start.0 + remap.old_pages);
+        if let Some(tail) = PageRange::new(kept, end) {
+            self.check_ends(inner, tail)?;
+        }
         let across = |page| inner.table.block_across(&self.machine, page);
         if let Some((block, _)) = across(kept).or_else(|| across(end)) {
             return Err(Stops::Block(block));
@@ -203,8 +247,11 @@ impl<M: Machine> Memory<M> {
         while let Some((found, _)) = rest.and_then(|range| inner.table.next(&self.machine, range)) {
             let page = found.start();
             let target = shifted(page, old, to);
-            inner.table.prepare(&self.machine, &self.frames, target)?;
-            rest = rest.and_then(|range| PageRange::new(page.next(), range.end()));
+            let pages = moved_entry(found, target);
+            inner
+                .table
+                .prepare_for(&self.machine, &self.frames, pages)?;
+            rest = rest.and_then(|range| PageRange::new(found.end(), range.end()));
         }
         Ok(())
     }
@@ -223,14 +270,21 @@ impl<M: Machine> Memory<M> {
         {
             let page = found.start();
             let target = shifted(page, old, to);
-            if let Some(stale) = inner.table.relocate(&self.machine, page, target) {
+            if found.pages() > 1
+                && let Some(empty) = inner.table.detach_empty(&self.machine, target)
+            {
+                let loose = empty.flush(&self.machine);
+                self.frames.free_kernel(loose.into_table());
+            }
+            let to_pages = moved_entry(found, target);
+            if let Some(stale) = inner.table.relocate(&self.machine, page, to_pages) {
                 all = Some(stale.and(all));
             }
             if let Entry::Page(pfn, _) | Entry::Migration(pfn) = entry {
                 let (was, is) = (Mapper::new(space, page), Mapper::new(space, target));
                 self.frames.lock_known(pfn).mappers.replace(was, is);
             }
-            rest = rest.and_then(|range| PageRange::new(page.next(), range.end()));
+            rest = rest.and_then(|range| PageRange::new(found.end(), range.end()));
         }
         all
     }
@@ -265,11 +319,28 @@ impl Remap {
     }
 }
 
+impl Remap {
+    /// Whether a mapping of huge pages of the pool, of so many pieces each, can be changed so: they
+    /// move whole, and no more are reserved.
+    fn check_pooled(&self, pieces: u64) -> Result<(), Errno> {
+        let to = self.to?.map_or(0, |to| to.start().0);
+        let whole = [self.start.0, self.old_pages, self.new_pages, to]
+            .into_iter()
+            .all(|pages| pages.is_multiple_of(pieces));
+        if !whole || self.keep || self.old_pages == 0 || self.new_pages > self.old_pages {
+            return Err(Errno::EINVAL);
+        }
+        Ok(())
+    }
+}
+
 /// Why a step ended early.
 enum Stops {
     Error(Errno),
     /// This block must be split first, for which the space must not be locked.
     Block(PageRange),
+    /// A block that must move as it is is being split or moved by someone else.
+    Moving,
 }
 
 impl From<Errno> for Stops {
@@ -290,6 +361,11 @@ fn fixed_range<M: Machine>(
         },
         Destination::Stay | Destination::Anywhere => Ok(None),
     }
+}
+
+/// The pages that an entry for `found` stands for when it is at `target`.
+fn moved_entry(found: PageRange, target: VirtualPage) -> PageRange {
+    PageRange::block(target, found.pages().trailing_zeros())
 }
 
 /// Where `page` of `from` goes if the range starts at `to`.

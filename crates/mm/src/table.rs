@@ -388,12 +388,15 @@ impl PageTable {
         page: VirtualPage,
         left: Entry,
     ) -> Option<Unmapped> {
-        debug_assert!(matches!(left, Entry::Empty | Entry::HwPoison(_)));
+        debug_assert!(matches!(
+            left,
+            Entry::Empty | Entry::HwPoison(_) | Entry::Taken
+        ));
         let slot = self.slot(machine, page).ok()?;
         let pfn = match slot.load(machine) {
             Entry::Page(pfn, _) => Some(pfn),
             Entry::Migration(pfn) if !slot.is_block() => Some(pfn),
-            Entry::Migration(_) | Entry::HwPoison(_) => None,
+            Entry::Migration(_) | Entry::HwPoison(_) | Entry::Reserved | Entry::Taken => None,
             Entry::Empty => return None,
         };
         slot.store(machine, left);
@@ -434,21 +437,21 @@ impl PageTable {
         })
     }
 
-    /// Moves an entry of a page, whatever it is, to where there is a prepared, empty one. A frame's mapper
-    /// is the caller's to change.
+    /// Moves the entry of a page or a block, whatever it is, to where there is a prepared, empty one
+    /// of that size. A frame's mapper is the caller's to change.
     pub(crate) fn relocate<M: Machine>(
         &self,
         machine: &M,
         from: VirtualPage,
-        to: VirtualPage,
+        to: PageRange,
     ) -> Option<Stale> {
-        let entry = self.get(machine, from);
-        debug_assert_eq!(self.get(machine, to), Entry::Empty);
+        let (pages, entry) = self.lookup(machine, from);
+        debug_assert_eq!(pages.pages(), to.pages());
         self.set(machine, from, Entry::Empty);
-        self.set(machine, to, entry);
-        matches!(entry, Entry::Page(..)).then(|| Stale {
+        self.mark(machine, to, entry);
+        matches!(entry, Entry::Page(..)).then_some(Stale {
             space: self.space,
-            pages: PageRange::single(from),
+            pages,
         })
     }
 

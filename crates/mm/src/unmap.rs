@@ -99,23 +99,36 @@ impl<M: Machine> Memory<M> {
     /// crosses its ends.
     pub(crate) fn zap(&self, space: SpaceId, inner: &Inner, pages: PageRange) {
         let mut gather = Gather::new(self, space);
-        self.zap_entries(&mut gather, inner, pages);
+        self.zap_entries(&mut gather, inner, pages, true);
         self.zap_tables(&mut gather, inner, pages);
         gather.finish();
     }
 
-    fn zap_entries(&self, gather: &mut Gather<'_, M>, inner: &Inner, pages: PageRange) {
+    /// Empties all entries. What is reserved for areas that stay remains so.
+    fn zap_entries(
+        &self,
+        gather: &mut Gather<'_, M>,
+        inner: &Inner,
+        pages: PageRange,
+        areas_stay: bool,
+    ) {
         let mut rest = Some(pages);
         while let Some(range) = rest {
-            let Some((found, _)) = inner.table.next(&self.machine, range) else {
+            let Some((found, entry)) = inner.table.next(&self.machine, range) else {
                 break;
             };
             debug_assert!(pages.covers(found), "a block crosses the end");
             let first = found.start();
+            rest = PageRange::new(found.end(), pages.end());
+            if entry == Entry::Reserved {
+                if areas_stay {
+                    continue;
+                }
+                self.frames.unreserve(1);
+            }
             if let Some(unmapped) = inner.table.unmap(&self.machine, first, Entry::Empty) {
                 gather.add(unmapped);
             }
-            rest = PageRange::new(found.end(), pages.end());
         }
     }
 
@@ -149,7 +162,7 @@ impl<M: Machine> Memory<M> {
         pages: PageRange,
     ) {
         while let Some(vma) = inner.vmas.remove_in(pages) {
-            self.zap_entries(gather, inner, vma.pages);
+            self.zap_entries(gather, inner, vma.pages, false);
             if let Backing::File(file, _) = vma.backing {
                 self.close(file);
             }

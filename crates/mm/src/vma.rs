@@ -4,7 +4,9 @@ use alloc::sync::Arc;
 
 use crate::machine::Permit;
 use crate::map::OrderedMap;
-use crate::{Access, Errno, File, HugeAdvice, Locking, PageRange, Protection, VirtualPage};
+use crate::{
+    Access, Errno, File, FileKind, HugeAdvice, Locking, PageRange, Protection, VirtualPage,
+};
 
 /// Whose stores are seen by whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +22,8 @@ pub enum Sharing {
 pub(crate) enum Backing {
     /// Zeros.
     Anonymous,
+    /// Zeros, in huge pages of the pool.
+    Pool,
     /// A file, from this page of it. The area counts as one of its users.
     File(Arc<File>, u32),
 }
@@ -28,8 +32,17 @@ impl Backing {
     /// The file, if it is one.
     pub(crate) fn file(&self) -> Option<&Arc<File>> {
         match self {
-            Self::Anonymous => None,
+            Self::Anonymous | Self::Pool => None,
             Self::File(file, _) => Some(file),
+        }
+    }
+
+    /// Whether it has huge pages of the pool.
+    pub(crate) fn is_pooled(&self) -> bool {
+        match self {
+            Self::Anonymous => false,
+            Self::Pool => true,
+            Self::File(file, _) => file.kind() == FileKind::Hugetlb,
         }
     }
 
@@ -37,6 +50,7 @@ impl Backing {
     fn share_from(&self, pages: u64) -> Self {
         match self {
             Self::Anonymous => Self::Anonymous,
+            Self::Pool => Self::Pool,
             Self::File(file, first) => {
                 file.add_user();
                 Self::File(Arc::clone(file), first + pages as u32)
@@ -68,6 +82,9 @@ pub(crate) struct Vma {
     pub(crate) mergeable: bool,
     pub(crate) huge: HugeAdvice,
     pub(crate) locking: Locking,
+    /// A private mapping of huge pages of the pool, in the process that reserved them: others
+    /// give way when there are too few.
+    pub(crate) owner: bool,
 }
 
 impl Vma {
@@ -81,15 +98,27 @@ impl Vma {
         self.locking == Locking::Unlocked
     }
 
+    /// Locks or unlocks it. Huge pages of the pool stay anyway.
+    pub(crate) fn lock(&mut self, locking: Locking) {
+        if !self.is_pooled() {
+            self.locking = locking;
+        }
+    }
+
     /// Whether it is private memory that starts as zeros.
     pub(crate) fn is_private_anonymous(&self) -> bool {
         matches!(self.backing, Backing::Anonymous)
     }
 
+    /// Whether it is mapped by huge pages of the pool, and by nothing smaller unless memory failed.
+    pub(crate) fn is_pooled(&self) -> bool {
+        self.backing.is_pooled()
+    }
+
     /// The file and the page of it that `page` shows.
     pub(crate) fn file_page(&self, page: VirtualPage) -> Option<(&Arc<File>, u32)> {
         match &self.backing {
-            Backing::Anonymous => None,
+            Backing::Anonymous | Backing::Pool => None,
             Backing::File(file, first) => {
                 Some((file, first + (page.0 - self.pages.start().0) as u32))
             }
@@ -108,9 +137,10 @@ impl Vma {
             mergeable,
             huge,
             locking,
+            owner,
         } = self;
         let backing = match (backing, &next.backing) {
-            (Backing::Anonymous, Backing::Anonymous) => true,
+            (Backing::Anonymous, Backing::Anonymous) | (Backing::Pool, Backing::Pool) => true,
             (Backing::File(file, first), Backing::File(other, from)) => {
                 Arc::ptr_eq(file, other) && u64::from(*first) + pages.pages() == u64::from(*from)
             }
@@ -124,6 +154,7 @@ impl Vma {
             && *mergeable == next.mergeable
             && *huge == next.huge
             && *locking == next.locking
+            && *owner == next.owner
     }
 
     /// A second area at `to`, with what this one has from `start` on.
@@ -223,10 +254,16 @@ impl Vmas {
         true
     }
 
-    /// The first room for `count` pages after the last placement; after the end, from the start.
-    pub(crate) fn find_room(&self, count: u64) -> Option<PageRange> {
-        self.find_room_between(self.next, self.end, count)
-            .or_else(|| self.find_room_between(self.placement_start(), self.end, count))
+    /// Whether an area with a page in `pages` has huge pages of the pool.
+    pub(crate) fn any_pooled(&self, pages: PageRange) -> bool {
+        !self.all(pages, |vma| !vma.is_pooled())
+    }
+
+    /// The first room for `count` pages, at a multiple of `align`, after the last placement; after
+    /// the end, from the start.
+    pub(crate) fn find_room(&self, count: u64, align: u64) -> Option<PageRange> {
+        self.find_room_between(self.next, self.end, count, align)
+            .or_else(|| self.find_room_between(self.placement_start(), self.end, count, align))
     }
 
     fn find_room_between(
@@ -234,8 +271,10 @@ impl Vmas {
         mut start: VirtualPage,
         end: VirtualPage,
         count: u64,
+        align: u64,
     ) -> Option<PageRange> {
         loop {
+            start = VirtualPage(start.0.next_multiple_of(align));
             let room = PageRange::new(start, VirtualPage(start.0.checked_add(count)?))?;
             if room.end() > end {
                 return None;

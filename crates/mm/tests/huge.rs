@@ -426,14 +426,41 @@ fn soft_offline_takes_one_page_and_keeps_its_contents() {
     let (memory, space) = start();
     fill(&memory, &space);
     let pfn = frame(&memory, &space, 9);
-    memory.machine().refuse_allocation(0);
-    assert_eq!(memory.soft_offline(pfn), Err(Errno::ENOMEM));
-    assert_eq!(memory.mapping_shift(&space, AT), HUGE_SHIFT);
+    // All of the huge page moves, if there is another.
     assert_eq!(memory.soft_offline(pfn), Ok(()));
     assert_eq!(memory.frame_state(pfn), Some(FrameState::Isolated));
     assert_eq!(memory.corrupted_bytes(), PAGE_SIZE as u64);
+    assert_eq!(memory.mapping_shift(&space, AT), HUGE_SHIFT);
     all_there(&memory, &space);
     memory.check().unwrap();
+    // Otherwise it is split, and so it is if somebody holds another piece, or one is lost.
+    for way in 0..3 {
+        let (memory, space) = start();
+        fill(&memory, &space);
+        let pfn = frame(&memory, &space, 9);
+        let other = frame(&memory, &space, 3);
+        let pin = (way == 1)
+            .then(|| memory.pin_user_page(&space, page(3), Access::Load))
+            .transpose();
+        match way {
+            0 => memory.machine().refuse_allocation(0),
+            2 => memory.machine().poison(other, 0),
+            _ => {}
+        }
+        assert_eq!(memory.soft_offline(pfn), Ok(()));
+        assert_eq!(memory.frame_state(pfn), Some(FrameState::Isolated));
+        assert_eq!(memory.mapping_shift(&space, AT), PAGE_SHIFT);
+        let pieces = (0..PIECES).filter(|number| way != 2 || *number != 3);
+        for number in pieces {
+            assert_eq!(load(&memory, &space, number), Ok(number as u8));
+        }
+        let isolated = memory.frame_state(other) == Some(FrameState::Isolated);
+        assert_eq!(isolated, way == 2);
+        memory.check().unwrap();
+        if let Some(pin) = pin.unwrap() {
+            memory.unpin_user_page(pin);
+        }
+    }
 }
 
 /// A block of small pages with everything that [`fill`] stores.
@@ -660,7 +687,7 @@ fn stores_and_writes_split_what_is_clean_and_not_what_is_in_memory_only() {
         let (space, file) = file(&memory, kind, Sharing::Shared);
         let huge = |kind| match kind {
             FileKind::Stored => PAGE_SHIFT,
-            FileKind::Memory => HUGE_SHIFT,
+            FileKind::Memory | FileKind::Hugetlb => HUGE_SHIFT,
         };
         for round in 0..3 {
             assert_eq!(collapse(&memory, &space), Ok(()));
@@ -714,15 +741,16 @@ fn an_error_in_a_huge_page_of_a_file_takes_one_page_or_none() {
         memory.destroy(space);
         memory.close(file);
     }
-    // Without memory to split it with, what is on no store is lost as a whole.
-    for (kind, lost_pages) in [(FileKind::Stored, 0), (FileKind::Memory, PIECES as usize)] {
+    // Nor does it need memory to be split: it comes back by faults.
+    for (kind, lost_pages) in [(FileKind::Stored, 0), (FileKind::Memory, 1)] {
         let (space, file) = file(&memory, kind, Sharing::Shared);
         collapse(&memory, &space).unwrap();
         all_there(&memory, &space);
         let pfn = frame(&memory, &space, 9);
         memory.machine().refuse_allocation(0);
         let report = memory.memory_failure(pfn, Context::default()).unwrap();
-        assert_eq!(report.page, PageType::UnsplitThp);
+        assert_ne!(report.page, PageType::UnsplitThp);
+        assert_eq!(report.action, Action::Recovered);
         memory.check().unwrap();
         let failed = (0..PIECES).filter(|number| load(&memory, &space, *number).is_err());
         assert_eq!(failed.count(), lost_pages);

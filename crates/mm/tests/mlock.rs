@@ -18,7 +18,7 @@ fn page(number: u64) -> VirtualAddress {
 fn map(memory: &Memory<SimMachine>, space: &AddressSpace, at: u64, source: Source<'_>) {
     let placement = Placement::Fixed(page(at));
     let sharing = match source {
-        Source::Anonymous => Sharing::Private,
+        Source::Anonymous | Source::Hugetlb => Sharing::Private,
         Source::File(..) => Sharing::Shared,
     };
     memory

@@ -27,7 +27,7 @@ fn stored(memory: &Memory<SimMachine>, pages: u32) -> Arc<File> {
 
 fn map(memory: &Memory<SimMachine>, space: &AddressSpace, pages: u64, source: Source<'_>) {
     let sharing = match source {
-        Source::Anonymous => Sharing::Private,
+        Source::Anonymous | Source::Hugetlb => Sharing::Private,
         Source::File(..) => Sharing::Shared,
     };
     let (length, protection) = (pages * PAGE_SIZE as u64, Protection::READ_WRITE);

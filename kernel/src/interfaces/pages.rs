@@ -29,6 +29,7 @@ const ANONYMOUS: u64 = 1 << 12;
 const SWAP_BACKED: u64 = 1 << 14;
 const COMPOUND_HEAD: u64 = 1 << 15;
 const COMPOUND_TAIL: u64 = 1 << 16;
+const HUGE: u64 = 1 << 17;
 const HWPOISON: u64 = 1 << 19;
 const NO_PAGE: u64 = 1 << 20;
 const KSM: u64 = 1 << 21;
@@ -67,6 +68,7 @@ fn flags(facts: Option<FrameFacts>) -> u64 {
         FrameState::Anonymous => USED | ANONYMOUS | SWAP_BACKED,
         FrameState::File { .. } => USED,
         FrameState::Ksm => USED | ANONYMOUS | KSM,
+        FrameState::Hugetlb => HUGE,
         FrameState::Tail => COMPOUND_TAIL,
         FrameState::Claimed | FrameState::Isolated => 0,
     };
@@ -93,7 +95,7 @@ fn entry(space: &UserSpace, page: u64) -> u64 {
     let manager = manager();
     let address = VirtualAddress(page * PAGE_SIZE as u64);
     match manager.entry(space.handle(), address) {
-        Entry::Empty => 0,
+        Entry::Empty | Entry::Reserved | Entry::Taken => 0,
         Entry::Page(pfn, _) => {
             let facts = manager.frame_facts(pfn);
             let is = |test: fn(&FrameFacts) -> bool, flag| {

@@ -7,6 +7,7 @@
 use alloc::sync::Arc;
 
 use super::{File, FileKind, Piece, Slot, piece};
+use crate::fault::Stop;
 use crate::{Errno, FrameState, Machine, Memory, PAGE_SIZE, Pfn, UserFrame};
 
 /// Moving the bytes of a page ended early.
@@ -73,7 +74,8 @@ impl<M: Machine> Memory<M> {
     ///
     /// # Errors
     ///
-    /// As for [`read_file`](Self::read_file), and `EOVERFLOW` beyond the greatest size.
+    /// As for [`read_file`](Self::read_file), and `EOVERFLOW` beyond the greatest size; `EINVAL` if
+    /// the file has huge pages of the pool.
     pub fn write_file(
         &self,
         file: &Arc<File>,
@@ -109,7 +111,7 @@ impl<M: Machine> Memory<M> {
         let mut done = 0;
         while done < length {
             let piece = piece(position + done as u64, length - done)?;
-            let frame = match self.cached_or_fetch(file, piece.index) {
+            let frame = match self.readable(file, piece.index) {
                 Ok(frame) => frame,
                 // Truncated while it was read.
                 Err(_) if file.size() <= position + done as u64 => return Ok(done),
@@ -145,6 +147,9 @@ impl<M: Machine> Memory<M> {
         length: usize,
         mut fill: impl FnMut(&UserFrame, usize, usize) -> Result<(), Halted>,
     ) -> Result<usize, Errno> {
+        if file.kind == FileKind::Hugetlb {
+            return Err(Errno::EINVAL);
+        }
         let mut done = 0;
         while done < length {
             let Some(at) = position.checked_add(done as u64) else {
@@ -177,6 +182,24 @@ impl<M: Machine> Memory<M> {
             }
         }
         Ok(done)
+    }
+
+    /// A page to read from: of the cache; or zeros, if it is of a block that the pool was not asked
+    /// for yet.
+    fn readable(&self, file: &Arc<File>, index: u32) -> Result<UserFrame, Errno> {
+        if file.kind != FileKind::Hugetlb {
+            return self.cached_or_fetch(file, index);
+        }
+        match self.cached(file, index) {
+            Ok(frame) => Ok(frame),
+            Err(Stop::Need(_)) => self.with_reclaim(|| {
+                let state = FrameState::Anonymous;
+                let frame = self.frames.allocate_user(&self.machine, state)?;
+                self.machine.zero(&frame);
+                Ok(frame)
+            }),
+            Err(_) => Err(Errno::EIO),
+        }
     }
 
     fn fill_piece(

@@ -37,9 +37,11 @@ impl<M: Machine> Memory<M> {
     ///
     /// # Errors
     ///
-    /// `EFBIG` if the pages have no number; `EIO` if the store failed. Nothing changed.
+    /// `EFBIG` if the pages have no number; `EINVAL` if the file has huge pages of the pool, and
+    /// the size is not a multiple of theirs; `EIO` if the store failed. Nothing changed.
     pub fn truncate(&self, file: &Arc<File>, size: u64) -> Result<(), Errno> {
         u32::try_from(size.div_ceil(PAGE_SIZE as u64)).map_err(|_| Errno::EFBIG)?;
+        self.check_size_of(file.kind, size)?;
         if size < file.size() && file.kind == FileKind::Stored {
             self.machine.store_truncate(file, size)?;
         }
@@ -64,9 +66,7 @@ impl<M: Machine> Memory<M> {
         cache.size = size;
         let first_beyond = u32::try_from(cache.pages()).unwrap_or(u32::MAX);
         while let Some((index, _)) = cache.slots.ceiling(first_beyond) {
-            if let Some(Slot::Filled(frame)) = cache.slots.remove(index) {
-                self.frames.put(frame);
-            }
+            self.drop_slot(cache.slots.remove(index));
         }
         if !end.is_aligned()
             && let Some(Slot::Filled(frame)) = cache.slots.get(end.page().0 as u32)

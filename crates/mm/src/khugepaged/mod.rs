@@ -146,6 +146,7 @@ impl<M: Machine> Memory<M> {
         loop {
             let area = inner.vmas.find_from(page)?;
             if self.huge_policy.allows(area.huge)
+                && !area.is_pooled()
                 && let Some(rest) = PageRange::new(page.max(area.pages.start()), area.pages.end())
                 && let Some(block) = inner.table.next_table(&self.machine, rest)
             {
@@ -189,7 +190,7 @@ impl<M: Machine> Memory<M> {
         let Some(area) = area.filter(|area| area.pages.covers(block)) else {
             return Ok(Target::None);
         };
-        if area.huge == HugeAdvice::Against {
+        if area.huge == HugeAdvice::Against || area.is_pooled() {
             return Err(Errno::EINVAL);
         }
         match inner.table.lookup(&self.machine, block.start()) {

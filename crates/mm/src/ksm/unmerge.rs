@@ -53,7 +53,7 @@ impl Membership {
 
 fn make_mergeable(area: &mut Vma) {
     // As in Linux, what cannot be merged ignores the advice.
-    area.mergeable = area.sharing == Sharing::Private;
+    area.mergeable = area.sharing == Sharing::Private && !area.is_pooled();
 }
 
 impl<M: Machine> Memory<M> {
@@ -208,7 +208,7 @@ impl<M: Machine> Memory<M> {
                         }
                     }
                     Entry::Migration(_) => return Some(Err(Stop::Outcome(Outcome::Retry))),
-                    Entry::Empty | Entry::HwPoison(_) => {}
+                    Entry::Empty | Entry::HwPoison(_) | Entry::Reserved | Entry::Taken => {}
                 }
             }
         })

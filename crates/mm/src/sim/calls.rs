@@ -47,7 +47,11 @@ impl World {
         };
         let number = match whole {
             true if !of_file => self.files.len(),
-            _ => (d >> 4) as usize % (self.files.len() + 1),
+            // The last is of the pool.
+            _ => match (d >> 4) as usize % self.files.len() {
+                number if number == self.files.len() - 1 => self.files.len(),
+                number => number,
+            },
         };
         let model = self.files.get(number);
         let first = match of_file {
@@ -83,7 +87,9 @@ impl World {
         let got = self
             .memory
             .mmap(&owner.space, placement, length, protection, sharing, source);
-        let expected = if taken && !replace {
+        let expected = if replace && self.crosses_block(process, page, pages) {
+            Err(Errno::EINVAL)
+        } else if taken && !replace {
             Err(Errno::EEXIST)
         } else {
             Ok(())
@@ -109,6 +115,9 @@ impl World {
                     locking: lock_later,
                     mergeable: merges_all && sharing == Sharing::Private,
                     on_fork: OnFork::Inherit,
+                    pooled: false,
+                    owner: false,
+                    taken: false,
                 };
                 self.processes[process].pages.insert(page, model);
                 self.note_copy(process, page);
@@ -118,12 +127,13 @@ impl World {
     }
 
     pub(super) fn unmap(&mut self, process: usize, page: VirtualPage, c: u32) -> Checked {
-        let pages = 1 + u64::from(c % 8);
+        let (page, pages) = self.range(process, page, 1 + u64::from(c % 8), c);
+        let expected = self.whole(process, page, pages);
         let owner = &self.processes[process];
         let got = self
             .memory
             .munmap(&owner.space, page.address(), pages * PAGE_SIZE as u64);
-        if self.call(got, Ok(()), "munmap")? {
+        if self.call(got, expected, "munmap")? {
             let range = page..VirtualPage(page.0 + pages);
             self.processes[process]
                 .pages
@@ -159,8 +169,10 @@ impl World {
     }
 
     pub(super) fn protect(&mut self, process: usize, page: VirtualPage, c: u32, d: u32) -> Checked {
-        let (pages, protection) = (1 + u64::from(c % 5), protection(d));
-        let expected = self.covered(process, page, pages);
+        let (page, pages) = self.range(process, page, 1 + u64::from(c % 5), c);
+        let protection = protection(d);
+        let whole = self.whole(process, page, pages);
+        let expected = whole.and_then(|()| self.covered(process, page, pages));
         let space = &self.processes[process].space;
         let length = pages * PAGE_SIZE as u64;
         let got = self
@@ -179,8 +191,21 @@ impl World {
         c: u32,
         advice: Advice,
     ) -> Checked {
-        let pages = 1 + u64::from(c % 5);
-        let mut expected = self.covered(process, page, pages);
+        let (page, mut pages) = self.range(process, page, 1 + u64::from(c % 5), c);
+        let asked = pages;
+        if advice == Advice::DontNeed {
+            pages = self.without_part(process, page, pages);
+            if pages == 0 {
+                let space = &self.processes[process].space;
+                let length = asked * PAGE_SIZE as u64;
+                let got = self.memory.madvise(space, page.address(), length, advice);
+                return self.call(got, Ok(()), "madvise").map(drop);
+            }
+        }
+        let mut expected = match self.whole(process, page, pages) {
+            Ok(()) => self.covered(process, page, pages),
+            refused => refused,
+        };
         let private = [Advice::Fork(OnFork::Wipe), Advice::Free];
         if expected.is_ok() && private.contains(&advice) {
             let owner = &self.processes[process];
@@ -188,12 +213,19 @@ impl World {
             if owner
                 .pages
                 .range(range)
-                .any(|(_, model)| matches!(model.shows, Shows::File(..)))
+                .any(|(_, model)| model.pooled || matches!(model.shows, Shows::File(..)))
             {
                 expected = Err(Errno::EINVAL);
             }
         }
         let range = page..VirtualPage(page.0 + pages);
+        let mut models = self.processes[process].pages.range(range.clone());
+        if expected.is_ok()
+            && matches!(advice, Advice::Huge(_))
+            && models.any(|(_, model)| model.pooled)
+        {
+            expected = Err(Errno::EINVAL);
+        }
         let mut models = self.processes[process].pages.range(range);
         if expected.is_ok()
             && [Advice::DontNeed, Advice::Free].contains(&advice)
@@ -202,7 +234,7 @@ impl World {
             expected = Err(Errno::EINVAL);
         }
         let space = &self.processes[process].space;
-        let length = pages * PAGE_SIZE as u64;
+        let length = asked * PAGE_SIZE as u64;
         // Giving up a page that is lost gives up the loss too, whether its process knew or not.
         let lost = |page: &VirtualPage| {
             let entry = self.memory.entry(space, page.address());
@@ -221,7 +253,9 @@ impl World {
             }
             self.change(process, page, pages, |model| match advice {
                 Advice::Fork(on_fork) => model.on_fork = on_fork,
-                Advice::Mergeable => model.mergeable = model.sharing == Sharing::Private,
+                Advice::Mergeable => {
+                    model.mergeable = model.sharing == Sharing::Private && !model.pooled;
+                }
                 Advice::Unmergeable => model.mergeable = false,
                 Advice::Huge(huge) => model.huge = huge,
                 Advice::Free if model.told => model.forget(),
@@ -266,7 +300,9 @@ impl World {
             Err(Errno::EFAULT)
                 if self.refused
                     || models.any(|model| {
-                        !model.protection.allows(access) || model.is_beyond_end(&self.files)
+                        !model.protection.allows(access)
+                            || model.is_beyond_end(&self.files)
+                            || self.may_have_no_page(process, model)
                     }) =>
             {
                 Ok(())
@@ -322,6 +358,7 @@ impl World {
                 });
                 Ok(())
             }
+            Err(Errno::ENOMEM) if self.copies_pooled(process) => Ok(()),
             Err(Errno::ENOMEM) => self.out_of_memory(),
             Err(Errno::EHWPOISON) if self.may_lose_pinned(process) => Ok(()),
             Err(error) => Err(format!("fork: {error:?}")),

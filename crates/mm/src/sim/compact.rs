@@ -58,7 +58,7 @@ impl World {
     }
 
     /// Whether a block holds nothing that cannot be moved, and the rest has room for it.
-    fn can_compact(&self, order: usize) -> bool {
+    pub(super) fn can_compact(&self, order: usize) -> bool {
         let size = 1u64 << order;
         let movable = |pfn| self.is_movable(Pfn(FIRST_FRAME + pfn));
         self.memory.free_frames() >= size as usize

@@ -43,7 +43,7 @@ impl World {
                 | FrameState::Reserved
                 | FrameState::Tail,
             ) => return false,
-            Some(FrameState::Free) => {}
+            Some(FrameState::Free | FrameState::Hugetlb) => {}
             Some(FrameState::File { file, index }) => {
                 if let Some(model) = self.files.iter_mut().find(|model| model.file.id() == file) {
                     model.may_be_lost.insert(index);
@@ -78,7 +78,10 @@ impl World {
             Ok(report) if report.action == Action::Recovered && report.signal.is_none() => Ok(()),
             Ok(report) if report.signal.is_none() && self.is_pinned(pfn) => Ok(()),
             // But a huge page cannot be split without memory.
-            Ok(report) if report.page == PageType::UnsplitThp && report.signal.is_none() => {
+            Ok(report)
+                if matches!(report.page, PageType::UnsplitThp | PageType::HugePage)
+                    && report.signal.is_none() =>
+            {
                 self.out_of_memory()
             }
             other => Err(format!("{pfn:?} was scrubbed: {other:?}")),
@@ -110,7 +113,8 @@ impl World {
     fn may_fault(&self, process: usize, page: VirtualPage) -> bool {
         let model = self.processes[process].pages.get(&page);
         model.is_none_or(|model| {
-            !model.protection.allows(Access::Load)
+            self.may_have_no_page(process, model)
+                || !model.protection.allows(Access::Load)
                 || model.is_beyond_end(&self.files)
                 || model.may_fail(&self.files)
         })
@@ -125,6 +129,7 @@ impl World {
             let _ = self
                 .memory
                 .fault(&owner.space, page.address(), Access::Load);
+            self.note_blocks();
             // If the range has a frame twice, the second page fails with the first.
             let frame = self.frame_of(&self.processes[process].space, page);
             refused |= frame.is_none() || frames.contains(&frame);
@@ -168,7 +173,7 @@ impl World {
     ) -> Checked {
         let count = 1 + u64::from(c % 3);
         let mut pages = (page.0..page.0 + count).map(VirtualPage);
-        let refused = pages.any(|page| self.may_fault(process, page));
+        let refused = pages.clone().any(|page| self.may_fault(process, page));
         let space = &self.processes[process].space;
         let length = count * PAGE_SIZE as u64;
         match self
@@ -178,6 +183,7 @@ impl World {
             // A frame could not be read: its loss was announced when it was poisoned.
             Err(Errno::EHWPOISON) => Ok(()),
             Err(Errno::EBUSY) if !self.pins.is_empty() => Ok(()),
+            Err(Errno::ENOMEM) if pages.any(|page| self.is_pooled(process, page)) => Ok(()),
             got => self.range_result(got, refused),
         }
     }
@@ -206,6 +212,8 @@ impl World {
             got if expected < THRESHOLD => Err(format!("{pfn:?}, corrected: {got:?}")),
             Ok(Corrected::Counted(_)) => Err(format!("{pfn:?} had {expected} corrected errors")),
             Ok(Corrected::Offlined) => self.soft_offlined(pfn, Ok(())),
+            // A piece of a huge page of the pool, which cannot move.
+            Err(Errno::ENOMEM | Errno::EBUSY) if self.is_huge(pfn) => Ok(()),
             Err(error) => self.soft_offlined(pfn, Err(error)),
         }
     }
@@ -214,8 +222,13 @@ impl World {
         let Some(pfn) = self.frame_of(&self.processes[process].space, page) else {
             return Ok(());
         };
-        let got = self.memory.soft_offline(pfn);
-        self.soft_offlined(pfn, got)
+        let pooled = self.is_pooled(process, page);
+        match self.memory.soft_offline(pfn) {
+            // All of it must move, and there is no room; or somebody pinned another piece.
+            Err(Errno::ENOMEM) if pooled => Ok(()),
+            Err(Errno::EBUSY) if pooled && !self.pins.is_empty() => Ok(()),
+            got => self.soft_offlined(pfn, got),
+        }
     }
 
     fn soft_offlined(&mut self, pfn: Pfn, got: Result<(), Errno>) -> Checked {

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use super::World;
 use super::model::{FileModel, Shows};
-use super::world::{Checked, FILE_PAGES};
+use super::world::{Checked, FILE_PAGES, HUGE_SIZE};
 use crate::{Errno, FileKind, PAGE_SIZE};
 
 /// The pieces of a range of bytes: the page, where in it, and where in the range.
@@ -121,6 +121,11 @@ impl World {
             .memory
             .write_file(&self.files[number].file, u64::from(position), bytes);
         self.refused |= self.memory.machine().take_refused();
+        if self.files[number].file.kind() == FileKind::Hugetlb {
+            return self
+                .call(got.map(|_| ()), Err(Errno::EINVAL), "write")
+                .map(drop);
+        }
         let done = got.unwrap_or(0);
         let model = &mut self.files[number];
         model.put(position as usize, &bytes[..done]);
@@ -146,12 +151,21 @@ impl World {
         if c & 1 == 0 {
             size = size.next_multiple_of(PAGE_SIZE as u64);
         }
+        let pooled = self.files[number].file.kind() == FileKind::Hugetlb;
+        if pooled && c & 2 == 0 {
+            size = u64::from(b & 1) * HUGE_SIZE;
+        }
+        let expected = match pooled && !size.is_multiple_of(HUGE_SIZE) {
+            true => Err(Errno::EINVAL),
+            false => Ok(()),
+        };
         let got = self.memory.truncate(&self.files[number].file, size);
         self.refused |= self.memory.machine().take_refused();
         match got {
-            Ok(()) => {}
+            Ok(()) if expected.is_ok() => {}
+            Err(_) if got == expected => return Ok(()),
             Err(Errno::EIO) if self.refused => return Ok(()),
-            Err(error) => return Err(format!("file {number}: truncate to {size}: {error:?}")),
+            got => return Err(format!("file {number}: truncate to {size}: {got:?}")),
         }
         let model = &mut self.files[number];
         model.size = size;

@@ -4,8 +4,8 @@ use std::format;
 use std::vec::Vec;
 
 use super::World;
-use super::model::{FileModel, Shows};
-use super::world::{Checked, FILE_PAGES, INDEX_BITS};
+use super::model::Shows;
+use super::world::{Checked, INDEX_BITS};
 use crate::{Advice, Entry, Errno, HugeAdvice, HugePolicy, PAGE_SHIFT, VirtualPage};
 
 impl World {
@@ -25,7 +25,11 @@ impl World {
         let Some(pfn) = self.frame_of(space, page) else {
             return Ok(());
         };
+        let huge = self.memory.mapping_shift(space, page.address()) > PAGE_SHIFT;
+        let pooled = huge && self.is_pooled(process, page);
         match self.memory.split(pfn) {
+            Err(Errno::EINVAL) if pooled => Ok(()),
+            Ok(()) if pooled => Err(format!("{pfn:?} is of the pool and was split")),
             Ok(()) if self.memory.mapping_shift(space, page.address()) == PAGE_SHIFT => Ok(()),
             Err(Errno::ENOMEM) => self.out_of_memory(),
             other => Err(format!("split of {pfn:?}: {other:?}")),
@@ -81,14 +85,12 @@ impl World {
     /// Where a huge page could not be split, what was in all of it is lost with the page that
     /// failed.
     pub(super) fn note_lost_blocks(&mut self) -> Checked {
-        let failed = self.memory.failure_statistics().failed;
-        if failed == std::mem::replace(&mut self.failed, failed) {
+        let statistics = self.memory.failure_statistics();
+        let before = std::mem::replace(&mut self.errors, statistics);
+        if before.total == statistics.total {
             return Ok(());
         }
         let mut found = false;
-        if self.out_of_memory().is_ok() {
-            self.files.iter_mut().for_each(FileModel::lose_blocks);
-        }
         for process in &mut self.processes {
             let lost: Vec<u64> = process
                 .pages
@@ -118,20 +120,5 @@ impl World {
             }
         }
         if found { self.out_of_memory() } else { Ok(()) }
-    }
-}
-
-impl FileModel {
-    /// What is in a huge page with a page that may be lost may be lost too.
-    fn lose_blocks(&mut self) {
-        let blocks: Vec<u32> = self
-            .may_be_lost
-            .iter()
-            .map(|index| index >> INDEX_BITS)
-            .collect();
-        for block in blocks {
-            let pages = block << INDEX_BITS..((block + 1) << INDEX_BITS).min(FILE_PAGES);
-            self.may_be_lost.extend(pages);
-        }
     }
 }

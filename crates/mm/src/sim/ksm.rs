@@ -32,7 +32,7 @@ impl World {
                     let owner = &mut self.processes[process];
                     owner.merges_all = all;
                     for model in owner.pages.values_mut() {
-                        model.mergeable = all && model.sharing == Sharing::Private;
+                        model.mergeable = all && model.sharing == Sharing::Private && !model.pooled;
                     }
                 }
                 Ok(())

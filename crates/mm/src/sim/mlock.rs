@@ -42,7 +42,7 @@ impl World {
         self.memory
             .mlockall(&owner.space, current, owner.lock_later);
         if let Some(locking) = current {
-            for model in owner.pages.values_mut() {
+            for model in owner.pages.values_mut().filter(|model| !model.pooled) {
                 model.locking = locking;
             }
         }
@@ -79,7 +79,11 @@ impl World {
                 Err(format!("mlock of a hole: {got:?}"))
             };
         }
-        self.change(process, page, pages, |model| model.locking = locking);
+        self.change(process, page, pages, |model| {
+            if !model.pooled {
+                model.locking = locking;
+            }
+        });
         let range = page..VirtualPage(page.0 + pages);
         (page.0..page.0 + pages).for_each(|page| self.note_copy(process, VirtualPage(page)));
         let owner = &self.processes[process];

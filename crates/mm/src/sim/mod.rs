@@ -17,6 +17,7 @@ mod compact;
 mod errors;
 mod files;
 mod huge;
+mod hugetlb;
 mod ksm;
 mod machine;
 mod mlock;

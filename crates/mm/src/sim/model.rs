@@ -69,6 +69,12 @@ pub(super) struct PageModel {
     /// Somebody pinned the page: which number they got.
     pub(super) pin: Option<u32>,
     pub(super) on_fork: OnFork,
+    /// It has huge pages of the pool.
+    pub(super) pooled: bool,
+    /// ... and what it has or had reserved there.
+    pub(super) owner: bool,
+    /// The huge page that was shared with the owner is gone.
+    pub(super) taken: bool,
 }
 
 pub(super) struct Process {
@@ -192,5 +198,6 @@ impl PageModel {
         self.pin = None;
         self.may_be_lost = false;
         self.told = false;
+        self.taken = false;
     }
 }

@@ -44,8 +44,7 @@ impl World {
         let space = &self.processes[process].space;
         let got = self.memory.pin_user_page(space, page.address(), access);
         self.refused |= self.memory.machine().take_refused();
-        let owner = &mut self.processes[process];
-        let model = owner.pages.get_mut(&page);
+        let model = self.processes[process].pages.get(&page);
         let pin = match (got, &model) {
             (Ok(pin), Some(model)) if model.protection.allows(access) => pin,
             (Err(Errno::ENOMEM), _) => return self.out_of_memory(),
@@ -53,7 +52,8 @@ impl World {
             (Err(Errno::EFAULT), Some(model))
                 if self.refused
                     || !model.protection.allows(access)
-                    || model.is_beyond_end(&self.files) =>
+                    || model.is_beyond_end(&self.files)
+                    || self.may_have_no_page(process, model) =>
             {
                 return Ok(());
             }
@@ -187,8 +187,10 @@ impl World {
 
     /// Whether a fork may fail to copy a page that is pinned.
     pub(super) fn may_lose_pinned(&self, process: usize) -> bool {
-        let mut pages = self.processes[process].pages.values();
-        pages.any(|model| model.pin.is_some() && model.may_be_lost)
+        let pages = || self.processes[process].pages.values();
+        let pinned_block = pages().any(|model| model.pooled && model.pin.is_some());
+        pages()
+            .any(|model| model.may_be_lost && (model.pin.is_some() || pinned_block && model.pooled))
     }
 
     /// What pins may dirty at any time is never clean.
@@ -205,6 +207,7 @@ impl PageModel {
         Self {
             pin: None,
             locking: Locking::Unlocked,
+            owner: false,
             ..self.clone()
         }
     }

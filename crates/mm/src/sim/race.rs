@@ -23,7 +23,7 @@ use crate::{
     PAGE_SHIFT, PAGE_SIZE, Pfn, Placement, Protection, Sharing, Source, VirtualPage,
 };
 
-const FRAMES: u32 = 640;
+const FRAMES: u32 = 960;
 /// Pages of each sort, one sort after the other: as many as a huge page has.
 pub(super) const EACH: usize = 1 << INDEX_BITS;
 /// Where a huge page may start.
@@ -39,13 +39,30 @@ pub(super) enum Sort {
     Private,
     /// Private, of a file that nobody writes: until it is copied it cannot be lost.
     Copied,
+    /// Private, in a huge page of the pool.
+    Pooled,
     /// Shared, of a file in memory.
     Memory,
+    /// Shared, of a file in huge pages of the pool.
+    PooledFile,
     /// Shared, of a file on a store.
     Disk,
 }
 
-pub(super) const SORTS: [Sort; 4] = [Sort::Private, Sort::Copied, Sort::Memory, Sort::Disk];
+/// First those that are private.
+pub(super) const SORTS: [Sort; 6] = [
+    Sort::Private,
+    Sort::Copied,
+    Sort::Pooled,
+    Sort::Memory,
+    Sort::PooledFile,
+    Sort::Disk,
+];
+/// How many of them are.
+pub(super) const PRIVATE: usize = 3;
+/// What the pool should have: a page for each process, another while one maps its own again, one
+/// for a child, and the file's.
+const POOL: u64 = 3 * CPUS as u64 + 1;
 
 /// CPUs that make things hard.
 const SPOILERS: usize = 2;
@@ -91,7 +108,7 @@ impl core::ops::AddAssign for RaceCounts {
 pub(super) struct Track {
     pub(super) memory: Memory<SimMachine<INDEX_BITS>>,
     pub(super) spaces: Vec<AddressSpace>,
-    /// One for each sort but the first.
+    /// Of those sorts that have one.
     files: Vec<Arc<File>>,
     /// The frames that were made to fail.
     pub(super) failed: Mutex<BTreeSet<Pfn>>,
@@ -136,7 +153,13 @@ impl Track {
     fn new() -> Self {
         let memory = memory_with::<INDEX_BITS>(FRAMES);
         memory.set_huge_policy(HugePolicy::Always);
-        let kinds = [FileKind::Stored, FileKind::Memory, FileKind::Stored];
+        memory.set_hugetlb_pages(POOL);
+        let kinds = [
+            FileKind::Stored,
+            FileKind::Memory,
+            FileKind::Stored,
+            FileKind::Hugetlb,
+        ];
         let size = (EACH * PAGE_SIZE) as u64;
         let files = kinds.map(|kind| memory.create_file(kind, size).expect("there is memory"));
         for index in 0..EACH as u32 {
@@ -167,6 +190,8 @@ impl Track {
         let (sharing, source) = match SORTS[sort] {
             Sort::Private => (Sharing::Private, Source::Anonymous),
             Sort::Copied => (Sharing::Private, Source::File(&self.files[0], 0)),
+            Sort::Pooled => (Sharing::Private, Source::Hugetlb),
+            Sort::PooledFile => (Sharing::Shared, Source::File(&self.files[3], 0)),
             Sort::Memory => (Sharing::Shared, Source::File(&self.files[1], 0)),
             Sort::Disk => (Sharing::Shared, Source::File(&self.files[2], 0)),
         };
@@ -199,7 +224,7 @@ impl Track {
                 Entry::Page(pfn, _) => pfn,
                 _ => Pfn(FIRST_FRAME + u64::from(random.below(FRAMES))),
             };
-            match random.below(27) {
+            match random.below(29) {
                 0 => counts.injected += u64::from(self.poison(pfn, random.below(64))),
                 1 => counts.injected += u64::from(self.fail(pfn)),
                 // It may be on its way to a process or a cache; the next one, to be allocated.
@@ -221,6 +246,12 @@ impl Track {
                 }
                 25 | 26 => {
                     counts.reclaimed += memory.reclaim(1 + random.below(6) as usize) as u64;
+                }
+                27 => {
+                    memory.set_hugetlb_pages(POOL - u64::from(random.below(5)));
+                }
+                28 => {
+                    memory.set_hugetlb_pages(POOL);
                 }
                 24 => counts.split += u64::from(self.split(space, number)),
                 _ => drop(memory.reclaim(2)),
@@ -321,6 +352,7 @@ impl Track {
             .drain(..)
             .for_each(|space| memory.destroy(space));
         self.files.drain(..).for_each(|file| memory.close(file));
+        memory.set_hugetlb_pages(0);
         memory.check().map_err(violation)?;
         let isolated = (0..u64::from(FRAMES))
             .filter(|frame| {

@@ -5,13 +5,13 @@ use std::ops::Range;
 use std::vec::Vec;
 
 use super::machine::locked;
-use super::race::{EACH, PART, RaceCounts, SORTS, STORED, Sort, Track, page};
+use super::race::{EACH, PART, PRIVATE, RaceCounts, SORTS, STORED, Sort, Track, page};
 use super::schedule::{ended_operation, wait};
 use super::world::{Checked, INDEX_BITS};
 use super::{Random, SimMachine, try_access};
 use crate::{
     Access, AddressSpace, Advice, Destination, Entry, Errno, Locking, Outcome, PAGE_SIZE, Pfn,
-    Protection,
+    Protection, VirtualAddress,
 };
 
 /// How often a call is repeated that something was refused to.
@@ -41,7 +41,11 @@ impl Page {
     }
 
     fn is_private(&self) -> bool {
-        matches!(self.sort, Sort::Private | Sort::Copied)
+        matches!(self.sort, Sort::Private | Sort::Copied | Sort::Pooled)
+    }
+
+    fn is_pooled(&self) -> bool {
+        matches!(self.sort, Sort::Pooled | Sort::PooledFile)
     }
 }
 
@@ -158,6 +162,12 @@ impl<'t> Racer<'t> {
                 Some(Outcome::Retry) => wait(),
                 // Allocations are refused at any time.
                 Some(Outcome::Oom) => return Ok(false),
+                // Errors take pages from the pool, and parents theirs from children.
+                Some(Outcome::Sigbus(bus))
+                    if !bus.code.is_memory_error() && self.pages[number].is_pooled() =>
+                {
+                    return Ok(false);
+                }
                 Some(Outcome::Sigbus(bus)) if bus.code.is_memory_error() => {
                     self.counts.signals += 1;
                     let told = bus.address.page().0.wrapping_sub(page(0).0) as usize;
@@ -185,9 +195,11 @@ impl<'t> Racer<'t> {
         let model = &mut self.pages[number];
         let possible = match (model.sort, entry) {
             (Sort::Copied, _) if !model.copied => false,
-            (Sort::Private | Sort::Copied, Entry::HwPoison(pfn)) => failed.contains(&pfn),
-            (Sort::Private | Sort::Copied, _) => false,
-            (Sort::Memory | Sort::Disk, _) => !failed.is_empty(),
+            (Sort::Private | Sort::Copied | Sort::Pooled, Entry::HwPoison(pfn)) => {
+                failed.contains(&pfn)
+            }
+            (Sort::Private | Sort::Copied | Sort::Pooled, _) => false,
+            (Sort::Memory | Sort::PooledFile | Sort::Disk, _) => !failed.is_empty(),
         };
         model.lost = true;
         if possible {
@@ -211,21 +223,46 @@ impl<'t> Racer<'t> {
         Err(format!("process {} gets no memory", self.cpu))
     }
 
+    /// The first page and the number of pages that a call on a page must be about.
+    fn whole(&self, number: usize) -> (usize, usize) {
+        match self.pages[number].is_pooled() {
+            true => (number / EACH * EACH, EACH),
+            false => (number, 1),
+        }
+    }
+
+    fn range(&self, number: usize) -> (VirtualAddress, u64) {
+        let (first, count) = self.whole(number);
+        (page(first).address(), (count * PAGE_SIZE) as u64)
+    }
+
     fn advise(&self, number: usize, advice: Advice) -> Result<(), Errno> {
-        let (start, length) = (page(number).address(), PAGE_SIZE as u64);
+        let (start, length) = self.range(number);
         self.track.memory.madvise(self.space, start, length, advice)
     }
 
     fn forget(&mut self, number: usize) -> Checked {
         self.insist(|| self.advise(number, Advice::DontNeed))?;
-        if self.pages[number].is_private() {
-            self.pages[number] = Page::new(number);
+        let (first, count) = self.whole(number);
+        for number in first..first + count {
+            if self.pages[number].is_private() {
+                self.pages[number] = Page::new(number);
+            }
         }
         Ok(())
     }
 
     fn map_again(&mut self, sort: usize) -> Checked {
-        self.insist(|| self.track.map(self.space, sort))?;
+        if self.pages[sort * EACH].is_pooled() {
+            // The pool may have too few for a long time: then nothing has changed.
+            match self.track.map(self.space, sort) {
+                Ok(()) => {}
+                Err(Errno::ENOMEM) => return Ok(()),
+                Err(error) => return Err(format!("process {}: {error:?}", self.cpu)),
+            }
+        } else {
+            self.insist(|| self.track.map(self.space, sort))?;
+        }
         for number in sort * EACH..(sort + 1) * EACH {
             if self.pages[number].is_private() {
                 self.pages[number] = Page::new(number);
@@ -237,7 +274,7 @@ impl<'t> Racer<'t> {
     /// Forbids stores for the time of a load.
     fn protect(&mut self, number: usize) -> Checked {
         for protection in [Protection::READ, Protection::READ_WRITE] {
-            let (start, length) = (page(number).address(), PAGE_SIZE as u64);
+            let (start, length) = self.range(number);
             let memory = &self.track.memory;
             self.insist(|| memory.mprotect(self.space, start, length, protection))?;
             self.load(number)?;
@@ -247,8 +284,11 @@ impl<'t> Racer<'t> {
 
     fn populate(&mut self, number: usize) -> Checked {
         self.pages[number].copied = true;
-        match self.advise(number, Advice::PopulateWrite) {
+        let (start, length) = (page(number).address(), PAGE_SIZE as u64);
+        let memory = &self.track.memory;
+        match memory.madvise(self.space, start, length, Advice::PopulateWrite) {
             Ok(()) | Err(Errno::ENOMEM) => Ok(()),
+            Err(Errno::EFAULT) if self.pages[number].is_pooled() => Ok(()),
             Err(Errno::EHWPOISON) => self.was_lost(number),
             Err(error) => Err(format!("process {}: populate: {error:?}", self.cpu)),
         }
@@ -260,6 +300,7 @@ impl<'t> Racer<'t> {
         let pin = match memory.pin_user_page(self.space, at, Access::Load) {
             Ok(pin) => pin,
             Err(Errno::ENOMEM) => return Ok(()),
+            Err(Errno::EFAULT) if self.pages[number].is_pooled() => return Ok(()),
             Err(Errno::EHWPOISON) => return self.was_lost(number),
             Err(error) => return Err(format!("process {}: pin: {error:?}", self.cpu)),
         };
@@ -280,13 +321,10 @@ impl<'t> Racer<'t> {
     /// Moves a page to another address, and back.
     fn move_away_and_back(&mut self, number: usize) -> Checked {
         let memory = &self.track.memory;
-        let home = page(number).address();
-        let go = |from, to| {
-            let length = PAGE_SIZE as u64;
-            memory.mremap(self.space, from, length, length, to, false)
-        };
+        let (home, length) = self.range(number);
+        let go = |from, to| memory.mremap(self.space, from, length, length, to, false);
         // Without a new length it would stay.
-        let away = Destination::Fixed(page(self.pages.len() + 1).address());
+        let away = Destination::Fixed(page(self.pages.len() + EACH).address());
         let there = match go(home, away) {
             Ok(there) => there,
             Err(Errno::ENOMEM) => return Ok(()),
@@ -326,15 +364,15 @@ impl<'t> Racer<'t> {
             ..*self
         };
         let ran = child.live(number);
-        let mut stored = child.pages.split_off(2 * EACH);
-        for (number, model) in (2 * EACH..).zip(&mut stored) {
+        let mut stored = child.pages.split_off(PRIVATE * EACH);
+        for (number, model) in (PRIVATE * EACH..).zip(&mut stored) {
             // The child may be told of an error before the page is unmapped from everyone.
             let entry = memory.entry(self.space, page(number).address());
             model.lost &= self.pages[number].lost || !matches!(entry, Entry::Page(..));
         }
         memory.destroy(space);
         // What the child wrote to shared pages is there.
-        self.pages.splice(2 * EACH.., stored);
+        self.pages.splice(PRIVATE * EACH.., stored);
         self.random.number();
         ran
     }

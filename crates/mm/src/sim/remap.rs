@@ -5,11 +5,14 @@ use std::vec::Vec;
 
 use super::World;
 use super::model::{PageModel, Shows};
-use super::world::{Checked, FILE_PAGES, WINDOW, WINDOW_PAGES};
+use super::world::{Checked, FILE_PAGES, INDEX_BITS, WINDOW, WINDOW_PAGES};
 use crate::{Destination, Errno, Locking, PAGE_SIZE, Sharing, VirtualAddress, VirtualPage};
 
 impl World {
     pub(super) fn remap(&mut self, process: usize, page: VirtualPage, c: u32, d: u32) -> Checked {
+        if c >> 16 & 1 == 0 && self.is_pooled(process, page) {
+            return self.remap_block(process);
+        }
         let old_pages = u64::from(c % 6);
         let target = VirtualPage(WINDOW + u64::from(d >> 8) % u64::from(WINDOW_PAGES - 6));
         let target = target.address();
@@ -53,7 +56,7 @@ impl World {
         }
     }
 
-    fn mremap(
+    pub(super) fn mremap(
         &mut self,
         process: usize,
         page: VirtualPage,
@@ -116,7 +119,7 @@ impl World {
         Ok(Some(at))
     }
 
-    fn take(&mut self, process: usize, page: VirtualPage, pages: u64) -> Vec<PageModel> {
+    pub(super) fn take(&mut self, process: usize, page: VirtualPage, pages: u64) -> Vec<PageModel> {
         let owner = &mut self.processes[process];
         (page.0..page.0 + pages)
             .filter_map(|page| owner.pages.remove(&VirtualPage(page)))
@@ -155,11 +158,17 @@ impl World {
         if page.0 + old_pages > end {
             return Err(Errno::EFAULT);
         }
+        let block = 1 << INDEX_BITS;
+        let whole = |pages: u64| pages.is_multiple_of(block);
+        if first.pooled && !(whole(page.0) && whole(old_pages) && new_pages == old_pages) {
+            return Err(Errno::EINVAL);
+        }
         if let Destination::Fixed(to) = destination {
             let start = to.page().0;
             if start < page.0 + old_pages && page.0 < start + new_pages {
                 return Err(Errno::EINVAL);
             }
+            self.whole(process, to.page(), new_pages)?;
             return Ok(Some(to));
         }
         let may_grow = old_pages > 0
@@ -197,5 +206,6 @@ impl PageModel {
             && self.mergeable == next.mergeable
             && self.huge == next.huge
             && self.locking == next.locking
+            && (self.pooled, self.owner) == (next.pooled, next.owner)
     }
 }

@@ -25,6 +25,10 @@ kinds! {
     Store 30,
     /// `mmap`.
     Map 8,
+    /// `mmap(MAP_HUGETLB)`, or of a file of the pool.
+    MapPooled 4,
+    /// `vm.nr_hugepages` and `vm.nr_overcommit_hugepages`.
+    Pool 2,
     /// `munmap`.
     Unmap 2,
     /// `mremap`.

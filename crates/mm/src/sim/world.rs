@@ -11,8 +11,8 @@ use super::model::{FileModel, Process};
 use super::pins::Pin;
 use super::{CPUS, Kind, SimMachine, Step, try_access};
 use crate::{
-    Access, Advice, FileKind, FrameState, HugePolicy, Locking, Memory, OnFork, Outcome, PAGE_SHIFT,
-    PAGE_SIZE, Pfn, Sharing, VirtualPage,
+    Access, Advice, Entry, FileKind, FrameState, HugePolicy, Locking, Memory, OnFork, Outcome,
+    PAGE_SHIFT, PAGE_SIZE, Pfn, Sharing, Statistics, VirtualPage,
 };
 
 /// Tables, and with them huge pages, are small here, so that programs need little memory.
@@ -24,7 +24,7 @@ pub(super) const WINDOW: u64 = (7 << INDEX_BITS) - 6;
 pub(super) const WINDOW_PAGES: u32 = 28;
 /// More than a huge page.
 pub(super) const FILE_PAGES: u32 = 18;
-pub(super) const HUGE_LSB: u8 = (PAGE_SHIFT + INDEX_BITS) as u8;
+pub(super) const HUGE_SIZE: u64 = (PAGE_SIZE << INDEX_BITS) as u64;
 /// So many corrected errors are too many.
 pub(super) const THRESHOLD: u16 = 3;
 pub(super) const PROCESSES: usize = 5;
@@ -78,6 +78,12 @@ counts! {
     unsplit = "huge pages unsplit",
     /// Huge pages that took the place of small ones.
     collapsed = "huge pages made",
+    /// Huge pages of the pool that were mapped after a step, once for each process.
+    pooled = "mappings of the pool",
+    /// Huge pages that had to be given up to the process that owns them.
+    taken = "huge pages taken",
+    /// Huge pages of the pool that an error left in small pieces.
+    dissolved = "huge pages dissolved",
 }
 
 /// A manager of so many simulated frames, with the tables of the hardware.
@@ -105,17 +111,25 @@ pub struct World {
     /// Something was refused in this step.
     pub(super) refused: bool,
     pub(super) counts: Counts,
-    /// How many errors could not be dealt with as usual, as far as the oracle knows.
-    pub(super) failed: u64,
+    /// The errors there were, as far as the oracle knows.
+    pub(super) errors: Statistics,
 }
 
 impl World {
     /// One process with nothing mapped, two files on a store and one in memory.
     pub fn new() -> Self {
         let memory = memory_with::<INDEX_BITS>(FRAMES);
-        let kinds = [FileKind::Stored, FileKind::Stored, FileKind::Memory];
+        let kinds = [
+            FileKind::Stored,
+            FileKind::Stored,
+            FileKind::Memory,
+            FileKind::Hugetlb,
+        ];
         let files = kinds.iter().enumerate().map(|(number, kind)| {
-            let size = u64::from(FILE_PAGES) * PAGE_SIZE as u64;
+            let size = match kind {
+                FileKind::Hugetlb => HUGE_SIZE,
+                _ => u64::from(FILE_PAGES) * PAGE_SIZE as u64,
+            };
             let file = memory.create_file(*kind, size).expect("there is memory");
             let pages = (0..FILE_PAGES)
                 .map(|index| {
@@ -134,7 +148,7 @@ impl World {
                 may_be_lost: Default::default(),
                 dirty: match kind {
                     FileKind::Stored => Default::default(),
-                    FileKind::Memory => (0..FILE_PAGES).collect(),
+                    FileKind::Memory | FileKind::Hugetlb => (0..FILE_PAGES).collect(),
                 },
                 lost: Default::default(),
                 may_report: false,
@@ -165,7 +179,7 @@ impl World {
             next_ticket: 0,
             refused: false,
             counts: Counts::default(),
-            failed: 0,
+            errors: Statistics::default(),
         }
     }
 
@@ -201,6 +215,8 @@ impl World {
             Kind::Load => self.load(process, page, c, d)?,
             Kind::Store => self.store(process, page, c, d)?,
             Kind::Map => self.map(process, page, c, d)?,
+            Kind::MapPooled => self.map_pooled(process, c, d)?,
+            Kind::Pool => self.pool(c, d)?,
             Kind::Unmap => self.unmap(process, page, c)?,
             Kind::Remap => self.remap(process, page, c, d)?,
             Kind::Lock => self.lock(process, page, c, d)?,
@@ -255,6 +271,8 @@ impl World {
             }
         }
         self.check_victims()?;
+        self.note_blocks();
+        self.check_pool()?;
         self.check_pins()?;
         self.memory
             .check()
@@ -289,6 +307,7 @@ impl World {
         self.files
             .drain(..)
             .for_each(|model| memory.close(model.file));
+        memory.set_hugetlb_pages(0);
         memory
             .check()
             .map_err(|violation| format!("{violation:?}"))?;
@@ -428,6 +447,7 @@ impl World {
                 None => {
                     let shift = self.memory.mapping_shift(space, page.address());
                     self.counts.huge += u64::from(shift > PAGE_SHIFT);
+                    self.note_blocks();
                     return self.succeeded(process, page, access);
                 }
                 Some(Outcome::Resolved) => {}
@@ -452,6 +472,9 @@ impl World {
             Some(model) if model.is_beyond_end(&self.files) => Err(format!(
                 "process {process} reached {page:?} beyond the end of its file"
             )),
+            Some(model) if model.taken => Err(format!(
+                "process {process} reached {page:?}, which it had to give up"
+            )),
             Some(model) if model.is_lost(&self.files) => Err(format!(
                 "process {process} reached {page:?}, which it was told is lost"
             )),
@@ -469,9 +492,15 @@ impl World {
         self.refused |= self.memory.machine().take_refused();
         self.note_lost_blocks()?;
         let space = &self.processes[process].space;
-        let shift = self.memory.mapping_shift(space, page.address());
-        // A huge page of a file that could not be split leaves nothing behind.
-        let lost_block = self.out_of_memory().is_ok();
+        let shift = match self.memory.entry(space, page.address()) {
+            // What is lost is the file's.
+            Entry::Reserved => PAGE_SHIFT,
+            _ => self.memory.mapping_shift(space, page.address()),
+        };
+        let models = &self.processes[process].pages;
+        let no_page = models
+            .get(&page)
+            .is_some_and(|model| self.may_have_no_page(process, model));
         let model = self.processes[process].pages.get_mut(&page);
         match (outcome, model) {
             (Outcome::Oom, _) => self.out_of_memory(),
@@ -480,15 +509,14 @@ impl World {
             (Outcome::Sigbus(bus), Some(model))
                 if !bus.code.is_memory_error()
                     && bus.address == page.address()
-                    && (self.refused || model.is_beyond_end(&self.files)) =>
+                    && (self.refused || model.is_beyond_end(&self.files) || no_page) =>
             {
                 Ok(())
             }
             (Outcome::Sigbus(bus), Some(model))
                 if bus.code.is_memory_error()
                     && bus.address == page.address()
-                    && (u32::from(bus.lsb) == shift
-                        || lost_block && model.file_page().is_some() && bus.lsb == HUGE_LSB)
+                    && u32::from(bus.lsb) == shift
                     && model.may_fail(&self.files) =>
             {
                 self.counts.signals += 1;
