@@ -1,4 +1,6 @@
-//! `cargo seaworthy bench`: runs the programs of the package `seaworthy-benches`, and boots Linux.
+//! `cargo seaworthy bench`: runs the programs of the package `seaworthy-benches`, and boots kernels.
+
+mod kernel;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -17,6 +19,8 @@ pub(crate) enum Benchmark {
     Copy(Options),
     /// What operations of the memory manager cost, and how that grows
     Mm(Options),
+    /// Instructions on our kernel's paths, beside those of a stock Linux
+    Kernel(kernel::Options),
     /// How long a stock Linux takes to boot, with and without the monitor
     Linux(linux::bench::Options),
 }
@@ -44,6 +48,7 @@ pub(crate) fn run(
     match benchmark {
         Benchmark::Copy(options) => hand_over("copy", options, workspace),
         Benchmark::Mm(options) => hand_over("mm", options, workspace),
+        Benchmark::Kernel(options) => kernel::run(options, workspace, install),
         Benchmark::Linux(options) => linux::bench::run(options, workspace, install),
     }
 }

@@ -97,6 +97,8 @@ pub(crate) struct Options {
     pub(crate) output: Output,
     /// A file that gets a copy of what the guest prints.
     pub(crate) log: Option<PathBuf>,
+    /// Whether a nanosecond of the guest's time is one instruction (QEMU's `-icount`).
+    pub(crate) counts_instructions: bool,
     /// More arguments for QEMU, such as a disk.
     pub(crate) more: Vec<String>,
 }
@@ -178,6 +180,7 @@ impl Options {
             command_line: String::new(),
             output: Output::Hidden,
             log: None,
+            counts_instructions: false,
             more: Vec::new(),
         }
     }

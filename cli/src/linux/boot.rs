@@ -49,6 +49,8 @@ pub(crate) struct Boot {
     pub(crate) cpus: usize,
     /// Bytes of RAM.
     pub(crate) memory: u64,
+    /// Whether a nanosecond of the guest's is one instruction.
+    pub(crate) counts_instructions: bool,
     /// What is added to the kernel's command line. What follows `--` is what the RAM disk's first
     /// process runs.
     pub(crate) command_line: String,
@@ -66,6 +68,7 @@ impl Boot {
             processor: "max".to_owned(),
             cpus: 1,
             memory: 1 << 30,
+            counts_instructions: false,
             command_line: String::new(),
             output: Output::Hidden,
         }
@@ -143,6 +146,7 @@ impl Parts {
             },
             guest_cpus: boot.cpus,
             memory: boot.memory,
+            counts_instructions: boot.counts_instructions,
             monitor: boot.on_monitor.then(|| self.monitor.clone()),
             command_line: format!("{COMMAND_LINE} {}", boot.command_line),
             output: boot.output,

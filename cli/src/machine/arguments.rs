@@ -127,13 +127,19 @@ fn common(options: &Options, ram: &Path, socket: &Path) -> Vec<String> {
         "memory-backend-file,id=ram,share=on,size={memory},mem-path={}",
         escape(ram)
     );
+    // Counting needs an order, so all CPUs take turns on one thread.
+    let accelerator = if options.counts_instructions {
+        "tcg,thread=single"
+    } else {
+        "tcg,thread=multi"
+    };
     let pairs = [
         ("-machine", machine),
         ("-cpu", options.processor.clone()),
         ("-smp", cpus.to_string()),
         ("-object", backend),
         ("-m", format!("size={memory}B")),
-        ("-accel", "tcg,thread=multi".to_owned()),
+        ("-accel", accelerator.to_owned()),
         ("-display", "none".to_owned()),
         ("-monitor", "none".to_owned()),
         ("-chardev", "stdio,id=console,signal=off".to_owned()),
@@ -151,6 +157,9 @@ fn common(options: &Options, ram: &Path, socket: &Path) -> Vec<String> {
         .to_vec();
     for (name, value) in pairs {
         arguments.extend([name.to_owned(), value]);
+    }
+    if options.counts_instructions {
+        arguments.extend(["-icount", "shift=0,sleep=off"].map(str::to_owned));
     }
     arguments
 }
