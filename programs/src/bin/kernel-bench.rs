@@ -28,11 +28,15 @@ fn main() -> Result<()> {
     if env::args().nth(1).as_deref() == Some(NOTHING) {
         return Ok(());
     }
-    for (name, operation) in OPERATIONS {
+    // For a look at one of them: a part of its name, and how many rounds.
+    let wanted = env::args().nth(1).unwrap_or_default();
+    let rounds = env::args().nth(2).map_or(Ok(5), |rounds| rounds.parse())?;
+    let chosen = |(name, _): &&(&str, Operation)| name.contains(&wanted);
+    for (name, operation) in OPERATIONS.iter().filter(chosen) {
         // The first time fills caches.
         operation()?;
         let mut times = Vec::new();
-        for _ in 0..5 {
+        for _ in 0..rounds {
             times.push(operation()?);
         }
         times.sort_by(f64::total_cmp);
