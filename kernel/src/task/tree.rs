@@ -134,10 +134,11 @@ impl<T: Clone> Tree<T> {
         Some(pid)
     }
 
-    /// Adds a child of `parent`, in its group and session. Without a parent it leads its own.
+    /// Adds a child of `parent`, in its group and session. Without a parent it is in none, until it
+    /// makes its own: the first process does not get the terminals that it opens.
     pub fn insert(&mut self, pid: Pid, parent: Option<Pid>, process: T) -> Result<()> {
         let (parent, group, session) = match parent {
-            None => (Pid::NONE, pid, pid),
+            None => (Pid::NONE, Pid::NONE, Pid::NONE),
             Some(parent) => {
                 let node = self.node_mut(parent)?;
                 node.children.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
