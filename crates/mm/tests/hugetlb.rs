@@ -420,7 +420,11 @@ fn a_child_has_no_part_in_a_reservation() {
 #[test]
 fn files_share_huge_pages_and_keep_them() {
     let (memory, space) = start(2);
-    let file = memory.create_file(FileKind::Hugetlb, 2 * HUGE).unwrap();
+    let file = memory.create_file(FileKind::Hugetlb, 3 * HUGE).unwrap();
+    let all = try_map(&memory, &space, 3, Sharing::Shared, Source::File(&file, 0));
+    assert_eq!(all, Err(Errno::ENOMEM));
+    assert_eq!(counts(&memory), (2, 2, 0, 0));
+    memory.truncate(&file, 2 * HUGE).unwrap();
     let other = memory.create().unwrap();
     map_file(&memory, &space, &file, Sharing::Shared);
     assert_eq!(counts(&memory), (2, 2, 2, 0));

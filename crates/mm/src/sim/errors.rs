@@ -140,11 +140,10 @@ impl World {
         }
         for page in pages.clone() {
             // It may be faulted in only by the call itself, and be a copy from then on.
-            let model = self.processes[process].pages.get_mut(&page);
-            let model = model.map(|model| {
+            let mut model = self.processes[process].pages.get_mut(&page);
+            if let Some(model) = &mut model {
                 model.may_be_lost |= model.pooled && model.sharing == Sharing::Private;
-                model
-            });
+            }
             match model.map(|model| (model.file_page(), model)) {
                 Some((Some((file, index)), _)) => {
                     self.files[file].may_be_lost.insert(index);
