@@ -44,6 +44,7 @@ impl World {
         let space = &self.processes[process].space;
         let got = self.memory.pin_user_page(space, page.address(), access);
         self.refused |= self.memory.machine().take_refused();
+        self.note_lost_blocks()?;
         let model = self.processes[process].pages.get(&page);
         let pin = match (got, &model) {
             (Ok(pin), Some(model)) if model.protection.allows(access) => pin,
