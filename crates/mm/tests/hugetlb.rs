@@ -399,7 +399,10 @@ fn a_child_gives_way_when_the_pool_has_no_page_for_its_parent() {
         .madvise(&child, page(0), HUGE, Advice::DontNeed)
         .unwrap();
     assert_eq!(load(&memory, &child, 5), Ok(0));
-    end(&memory, vec![space, child, grandchild, heir], 0);
+    // And who got it may have children again.
+    let last = memory.fork(&space).unwrap();
+    assert_eq!(load(&memory, &last, 2), Ok(77));
+    end(&memory, vec![space, child, grandchild, heir, last], 0);
 }
 
 #[test]
