@@ -799,6 +799,8 @@ fn soft_offline_moves_the_whole_page() {
         memory.soft_offline(pfn).unwrap();
         assert_eq!(memory.frame_state(pfn), Some(FrameState::Isolated));
         assert_eq!(counts(&memory), (1, 0, 0, 0));
+        // No store has it.
+        assert_eq!(memory.reclaim(100), 0);
         for number in 0..PIECES {
             assert_eq!(load(&memory, &space, number), Ok(1 + number as u8));
             assert_eq!(load(&memory, &child, number), Ok(1 + number as u8));
