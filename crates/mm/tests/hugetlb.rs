@@ -399,7 +399,10 @@ fn a_child_gives_way_when_the_pool_has_no_page_for_its_parent() {
         .madvise(&child, page(0), HUGE, Advice::DontNeed)
         .unwrap();
     assert_eq!(load(&memory, &child, 5), Ok(0));
-    end(&memory, vec![space, child, grandchild, heir], 0);
+    // And who got it may have children again.
+    let last = memory.fork(&space).unwrap();
+    assert_eq!(load(&memory, &last, 2), Ok(77));
+    end(&memory, vec![space, child, grandchild, heir, last], 0);
 }
 
 #[test]
@@ -420,7 +423,11 @@ fn a_child_has_no_part_in_a_reservation() {
 #[test]
 fn files_share_huge_pages_and_keep_them() {
     let (memory, space) = start(2);
-    let file = memory.create_file(FileKind::Hugetlb, 2 * HUGE).unwrap();
+    let file = memory.create_file(FileKind::Hugetlb, 3 * HUGE).unwrap();
+    let all = try_map(&memory, &space, 3, Sharing::Shared, Source::File(&file, 0));
+    assert_eq!(all, Err(Errno::ENOMEM));
+    assert_eq!(counts(&memory), (2, 2, 0, 0));
+    memory.truncate(&file, 2 * HUGE).unwrap();
     let other = memory.create().unwrap();
     map_file(&memory, &space, &file, Sharing::Shared);
     assert_eq!(counts(&memory), (2, 2, 2, 0));
@@ -792,6 +799,8 @@ fn soft_offline_moves_the_whole_page() {
         memory.soft_offline(pfn).unwrap();
         assert_eq!(memory.frame_state(pfn), Some(FrameState::Isolated));
         assert_eq!(counts(&memory), (1, 0, 0, 0));
+        // No store has it.
+        assert_eq!(memory.reclaim(100), 0);
         for number in 0..PIECES {
             assert_eq!(load(&memory, &space, number), Ok(1 + number as u8));
             assert_eq!(load(&memory, &child, number), Ok(1 + number as u8));

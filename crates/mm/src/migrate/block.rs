@@ -3,8 +3,12 @@
 
 use super::Stays;
 use crate::frame::HugeSort;
+use crate::memory::Inner;
 use crate::rmap::Mapper;
-use crate::{Entry, Errno, FileId, FrameState, Machine, Memory, Pfn, Protection, UserFrame};
+use crate::{
+    Entry, Errno, FileId, FrameState, Machine, Memory, Pfn, Protection, SpaceId, UserFrame,
+    VirtualPage,
+};
 
 impl<M: Machine> Memory<M> {
     /// Moves the huge page that the caller holds a piece of. On an error it is mapped as before.
@@ -128,30 +132,43 @@ impl<M: Machine> Memory<M> {
         self.copy_pieces(fresh, head).map_err(Stays::Poisoned)
     }
 
-    /// Maps `target` wherever the huge page `head` is frozen. Stores come back by a fault. Where it
-    /// was unmapped meanwhile, its mapper ends.
+    /// Maps `target` wherever the huge page `head` is frozen. Stores come back by a fault. Whoever
+    /// unmapped it meanwhile, or ended, only emptied the entry: those mappers end here.
     fn thaw_block(&self, head: &UserFrame, target: &UserFrame) {
-        let frozen = Entry::Migration(head.pfn());
-        self.for_each_mapper(
-            head,
-            |_, inner, mapper| {
-                let (_, entry) = inner.table.lookup(&self.machine, mapper.page());
-                let area = inner.vmas.find(mapper.page());
-                let (true, Some(area)) = (entry == frozen, area) else {
-                    self.end_mapping(mapper, UserFrame::of_entry(head.pfn()));
-                    return;
-                };
-                let protection: Protection = area.protection.read_only();
-                self.thaw_one(inner, mapper, head, target, protection);
-            },
-            |_, _| {},
-        );
+        let mut from = Mapper::new(SpaceId(0), VirtualPage(0));
+        loop {
+            let mapper = self.frames.lock(head).mappers.from(from);
+            let Some(mapper) = mapper else {
+                return;
+            };
+            from = mapper.following();
+            if !self.thaw_mapper(mapper, head, target) {
+                self.end_mapping(mapper, UserFrame::of_entry(head.pfn()));
+            }
+        }
+    }
+
+    /// Whether the huge page is still frozen there, and so could be mapped again.
+    fn thaw_mapper(&self, mapper: Mapper, head: &UserFrame, target: &UserFrame) -> bool {
+        let Some(space) = self.find_space(mapper.space()) else {
+            return false;
+        };
+        let inner = space.inner.lock();
+        let (_, entry) = inner.table.lookup(&self.machine, mapper.page());
+        match inner.vmas.find(mapper.page()) {
+            Some(area) if entry == Entry::Migration(head.pfn()) => {
+                let protection = area.protection.read_only();
+                self.thaw_one(&inner, mapper, head, target, protection);
+                true
+            }
+            _ => false,
+        }
     }
 
     /// Maps `target` where `page` is frozen, a page or a huge page.
     pub(super) fn thaw_one(
         &self,
-        inner: &crate::memory::Inner,
+        inner: &Inner,
         mapper: Mapper,
         page: &UserFrame,
         target: &UserFrame,

@@ -292,6 +292,7 @@ impl World {
         let length = (1 + u64::from(c % 5)) * PAGE_SIZE as u64;
         let got = self.memory.madvise(space, page.address(), length, advice);
         self.refused |= self.memory.machine().take_refused();
+        self.note_lost_blocks()?;
         let owner = &self.processes[process];
         let range = page..VirtualPage(page.0 + 1 + u64::from(c % 5));
         let mut models = owner.pages.range(range).map(|(_, model)| model);

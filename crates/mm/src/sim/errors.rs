@@ -8,7 +8,7 @@ use super::machine::FIRST_FRAME;
 use super::world::{Checked, THRESHOLD, WINDOW, WINDOW_PAGES};
 use crate::{
     Access, Action, AddressSpace, BusCode, Context, Corrected, Entry, Errno, FrameState, PAGE_SIZE,
-    PageType, Pfn, Victim, VirtualPage,
+    PageType, Pfn, Sharing, Victim, VirtualPage,
 };
 
 impl World {
@@ -137,8 +137,13 @@ impl World {
             if let Some(pfn) = frame {
                 self.may_lose(pfn);
             }
-            // It may be faulted in only by the call itself.
-            let model = self.processes[process].pages.get_mut(&page);
+        }
+        for page in pages.clone() {
+            // It may be faulted in only by the call itself, and be a copy from then on.
+            let mut model = self.processes[process].pages.get_mut(&page);
+            if let Some(model) = &mut model {
+                model.may_be_lost |= model.pooled && model.sharing == Sharing::Private;
+            }
             match model.map(|model| (model.file_page(), model)) {
                 Some((Some((file, index)), _)) => {
                     self.files[file].may_be_lost.insert(index);
@@ -154,6 +159,7 @@ impl World {
         let got = self
             .memory
             .inject_failure(space, page.address(), length, tell);
+        self.note_blocks();
         for signal in told {
             let page = signal.address.page();
             let model = self.processes[process].pages.get_mut(&page);

@@ -224,7 +224,15 @@ impl World {
                 }
             }
             if sharing == Sharing::Private {
-                (0..PIECES).for_each(|piece| self.note_copy(process, VirtualPage(BLOCK.0 + piece)));
+                for page in (BLOCK.0..BLOCK.0 + PIECES).map(VirtualPage) {
+                    self.note_copy(process, page);
+                    let owner = &mut self.processes[process];
+                    let entry = self.memory.entry(&owner.space, page.address());
+                    // Only a private copy leaves such an entry when it fails.
+                    if let (Entry::HwPoison(_), Some(model)) = (entry, owner.pages.get_mut(&page)) {
+                        model.detach(&self.files);
+                    }
+                }
             }
         }
     }

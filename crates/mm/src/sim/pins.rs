@@ -44,6 +44,7 @@ impl World {
         let space = &self.processes[process].space;
         let got = self.memory.pin_user_page(space, page.address(), access);
         self.refused |= self.memory.machine().take_refused();
+        self.note_lost_blocks()?;
         let model = self.processes[process].pages.get(&page);
         let pin = match (got, &model) {
             (Ok(pin), Some(model)) if model.protection.allows(access) => pin,
@@ -168,12 +169,26 @@ impl World {
             };
             match self.memory.entry(&owner.space, pin.page.address()) {
                 Entry::Page(mapped, _) if mapped == pfn => {}
+                // A huge page was split without memory: the next access finds its pieces.
+                Entry::Empty if self.is_cached(&owner.pages[&pin.page], pfn) => {}
                 // It went with the rest of a huge page.
                 Entry::HwPoison(_) if owner.pages[&pin.page].may_be_lost => {}
                 entry => return Err(format!("{pfn:?} is pinned, but not mapped: {entry:?}")),
             }
         }
         Ok(())
+    }
+
+    /// Whether a frame is what its file has for a page.
+    fn is_cached(&self, model: &PageModel, pfn: Pfn) -> bool {
+        model.file_page().is_some_and(|(number, index)| {
+            let file = &self.files[number].file;
+            let state = FrameState::File {
+                file: file.id(),
+                index,
+            };
+            file.frames().contains(&(index, pfn)) && self.memory.frame_use(pfn) == Some(state)
+        })
     }
 
     /// The page that somebody pinned has moved to another address.
