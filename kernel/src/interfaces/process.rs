@@ -4,12 +4,14 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
 
 use super::pages::pagemap;
-use crate::error::Result;
+use crate::error::{Errno, Result};
 use crate::fs::pseudo::{Directory, Node, Target, Tree, read_only};
-use crate::fs::{FileType, Link};
-use crate::task::{Pid, Process, current, find, tree};
+use crate::fs::{FileType, Link, OpenFile};
+use crate::memory::manager;
+use crate::task::{Pid, Process, current, find, preemption, tree};
 
 /// `/proc`: the processes, and what is always there.
 #[derive(Debug)]
@@ -61,12 +63,24 @@ impl Target for Own {
 struct Folder(Arc<Process>);
 
 /// The names in it.
-const FILES: &[&str] = &["comm", "mounts", "pagemap"];
+const FILES: &[(&str, FileType)] = &[
+    ("comm", FileType::Regular),
+    ("exe", FileType::SymbolicLink),
+    ("fd", FileType::Directory),
+    ("mounts", FileType::Regular),
+    ("pagemap", FileType::Regular),
+    ("stat", FileType::Regular),
+    ("status", FileType::Regular),
+];
 
 impl Directory for Folder {
     fn lookup(&self, name: &[u8]) -> Option<Node> {
         let process = Arc::clone(&self.0);
         Some(match name {
+            b"exe" => Node::Link(Arc::new(Executable(process))),
+            b"fd" => Node::Directory(Arc::new(Files(process))),
+            b"stat" => Node::File(read_only(move || Ok(stat(&process))), 0o444),
+            b"status" => Node::File(read_only(move || Ok(status(&process))), 0o444),
             b"comm" => Node::File(read_only(move || Ok(comm(&process))), 0o644),
             b"mounts" => Node::File(read_only(move || mounts(&process)), 0o444),
             b"pagemap" => Node::Special(Arc::new(pagemap(process)), 0o400),
@@ -77,13 +91,162 @@ impl Directory for Folder {
     fn list(&self) -> Vec<(Vec<u8>, FileType)> {
         FILES
             .iter()
-            .map(|name| (name.as_bytes().to_vec(), FileType::Regular))
+            .map(|(name, kind)| (name.as_bytes().to_vec(), *kind))
             .collect()
     }
 
     fn is_volatile(&self) -> bool {
         true
     }
+}
+
+/// `exe`: the program that it runs.
+#[derive(Debug)]
+struct Executable(Arc<Process>);
+
+impl Target for Executable {
+    fn target(&self) -> Result<Link> {
+        let program = self.0.executable.lock().clone();
+        program.map(Link::Place).ok_or(Errno::ENOENT)
+    }
+}
+
+/// `fd`: its open files, by their numbers.
+#[derive(Debug)]
+struct Files(Arc<Process>);
+
+impl Directory for Files {
+    fn lookup(&self, name: &[u8]) -> Option<Node> {
+        let number = str::from_utf8(name).ok()?;
+        let is_one = number == "0" || is_number(number);
+        let number = number.parse().ok().filter(|_| is_one)?;
+        self.0.files().ok()?.get(number).ok()?;
+        Some(Node::Link(Arc::new(OpenFileLink {
+            process: Arc::clone(&self.0),
+            number,
+        })))
+    }
+
+    fn list(&self) -> Vec<(Vec<u8>, FileType)> {
+        let numbers = self.0.files().map(|files| files.numbers());
+        let name = |number: i32| number.to_string().into_bytes();
+        let numbers = numbers.unwrap_or_default().into_iter();
+        numbers
+            .map(|number| (name(number), FileType::SymbolicLink))
+            .collect()
+    }
+
+    fn is_volatile(&self) -> bool {
+        true
+    }
+}
+
+/// A link in `fd`.
+#[derive(Debug)]
+struct OpenFileLink {
+    process: Arc<Process>,
+    number: i32,
+}
+
+impl Target for OpenFileLink {
+    fn target(&self) -> Result<Link> {
+        let file = self.process.files()?.get(self.number)?;
+        Ok(match file.path() {
+            Some(path) => Link::Place(path.clone()),
+            // What has no name is shown by its number, as in Linux.
+            None => {
+                let inode = file.inode().metadata().inode;
+                Link::Text(format!("{}:[{inode}]", kind_name(&file)).into_bytes())
+            }
+        })
+    }
+}
+
+fn kind_name(file: &OpenFile) -> &'static str {
+    match file.inode().kind() {
+        FileType::Fifo => "pipe",
+        _ => "anon_inode",
+    }
+}
+
+/// What `/proc/PID/stat` and `status` have in common.
+struct Facts {
+    name: String,
+    letter: char,
+    parent: u32,
+    group: u32,
+    session: u32,
+    threads: usize,
+}
+
+fn facts(process: &Process) -> Facts {
+    let name = process.name();
+    let (parent, group, session) = {
+        let tree = tree().lock();
+        let none = Pid::NONE;
+        let group = tree.group(process.id).unwrap_or(none);
+        let session = tree.session(process.id).unwrap_or(none);
+        (tree.parent(process.id).0, group.0, session.0)
+    };
+    Facts {
+        name: String::from_utf8_lossy(name.bytes()).into_owned(),
+        letter: process.letter(),
+        parent,
+        group,
+        session,
+        threads: process.threads.lock().len(),
+    }
+}
+
+/// The fields of Linux's `Documentation/filesystems/proc.rst`, table 1-4. What is not counted here
+/// is 0.
+fn stat(process: &Process) -> String {
+    /// Ticks are hundredths of a second.
+    const TICK: u64 = 10_000_000;
+    let facts = facts(process);
+    let Facts {
+        name,
+        letter,
+        parent,
+        group,
+        session,
+        threads,
+    } = facts;
+    let (own, children) = (
+        process.total_runtime() / TICK,
+        process.children_runtime.load(Ordering::Relaxed) / TICK,
+    );
+    let started = process.started / TICK;
+    let rest = " 0".repeat(30);
+    format!(
+        "{} ({name}) {letter} {parent} {group} {session} 0 -1 0 0 0 0 0 \
+         {own} 0 {children} 0 20 0 {threads} 0 {started}{rest}\n",
+        process.id.0
+    )
+}
+
+fn status(process: &Process) -> String {
+    let facts = facts(process);
+    let state = match facts.letter {
+        'R' => "running",
+        'T' => "stopped",
+        'Z' => "zombie",
+        _ => "sleeping",
+    };
+    let (id, locked) = (process.id.0, locked_kib(process));
+    format!(
+        "Name:\t{}\nState:\t{} ({state})\nTgid:\t{id}\nPid:\t{id}\nPPid:\t{}\n\
+         Uid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\nVmLck:\t{locked:>8} kB\nThreads:\t{}\n",
+        facts.name, facts.letter, facts.parent, facts.threads
+    )
+}
+
+fn locked_kib(process: &Process) -> u64 {
+    let Some(space) = process.space() else {
+        return 0;
+    };
+    let _here = preemption::disable();
+    manager().locked_pages(space.handle()) * (mm::PAGE_SIZE as u64 >> 10)
 }
 
 fn comm(process: &Process) -> String {
