@@ -136,7 +136,7 @@ impl Frame {
             references: 0,
             pins: 0,
             store_pins: 0,
-            mappers: Mappers::None,
+            mappers: Mappers::NONE,
         }
     }
 
@@ -713,7 +713,7 @@ impl Frames {
     /// Gives back the room in the tails.
     pub(crate) fn unreserve_split(&self, reference: &UserFrame) {
         for pfn in self.tails(self.head_of(reference.0)) {
-            self.lock_exactly(pfn).mappers = Mappers::None;
+            self.lock_exactly(pfn).mappers = Mappers::NONE;
         }
     }
 

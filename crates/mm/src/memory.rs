@@ -26,8 +26,8 @@ use crate::{
 pub struct SpaceId(pub(crate) u32);
 
 impl SpaceId {
-    /// A [`Mapper`] has room for this many bits.
-    const LIMIT: u32 = 1 << 28;
+    /// A [`Mapper`] has room for 28 bits, and not all of them are ones.
+    const LIMIT: u32 = (1 << 28) - 1;
 
     /// The number, at least 1 and less than 2^28.
     pub fn number(self) -> u32 {
