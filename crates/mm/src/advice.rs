@@ -31,6 +31,11 @@ impl<M: Machine> Memory<M> {
                     let none = inner.table.unmap(&self.machine, page, Entry::Empty);
                     debug_assert!(none.is_none(), "a lost page has no frame");
                 }
+                Entry::Swap(slot) => {
+                    let none = inner.table.unmap(&self.machine, page, Entry::Empty);
+                    debug_assert!(none.is_none(), "a page in swap has no frame");
+                    self.drop_swap_entry(slot);
+                }
                 _ => {}
             }
         }
@@ -41,8 +46,10 @@ impl<M: Machine> Memory<M> {
 
     fn mark_lazy_free(&self, pfn: Pfn) -> bool {
         let mut frame = self.frames.lock_known(pfn);
-        let alone = frame.mappers.len() == 1 && frame.references == 1;
-        let may = frame.state == FrameState::Anonymous && alone && !frame.has_failed();
+        let may = frame.state == FrameState::Anonymous
+            && !self.is_shared(&mut frame)
+            && frame.references == 1
+            && !frame.has_failed();
         frame.lazy_free |= may;
         frame.touched &= !may;
         may

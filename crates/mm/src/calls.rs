@@ -54,6 +54,10 @@ pub enum Advice {
     Huge(HugeAdvice),
     /// Make huge pages of what is there (`MADV_COLLAPSE`).
     Collapse,
+    /// The pages will not be used soon (`MADV_COLD`).
+    Cold,
+    /// Let the pages leave memory now, but those that others share (`MADV_PAGEOUT`).
+    PageOut,
 }
 
 /// The pages that hold `length` bytes from `start`, in the user space of a machine. The errors are
@@ -317,8 +321,8 @@ impl<M: Machine> Memory<M> {
     /// # Errors
     ///
     /// `EINVAL`: unaligned, also to a huge page of the pool; wiping or freeing an area that is not
-    /// private and anonymous; forgetting or freeing a locked one; advice on huge pages for an area
-    /// that has those of the pool. `ENOMEM`: a page of the range is not mapped, or memory
+    /// private and anonymous; forgetting, freeing, cooling or paging out a locked one; advice on
+    /// huge pages for an area that has those of the pool. `ENOMEM`: a page of the range is not mapped, or memory
     /// ran out. Collapsing also gives `EINVAL` if a page cannot be read or the memory cannot be
     /// huge, and `EAGAIN` if someone holds a page; what could be collapsed is. Populating also
     /// gives `EFAULT` for a page that may not be accessed so or is beyond its file, and
@@ -388,6 +392,17 @@ impl<M: Machine> Memory<M> {
                 }
                 drop(inner);
                 return self.advise_collapse(space, pages);
+            }
+            Advice::Cold | Advice::PageOut => {
+                let may_leave = |vma: &Vma| vma.may_leave() && !vma.is_pooled();
+                if !inner.vmas.all(pages, may_leave) {
+                    return Err(Errno::EINVAL);
+                }
+                self.cool(&inner, pages);
+                drop(inner);
+                if advice == Advice::PageOut {
+                    self.page_out(space, pages);
+                }
             }
             Advice::PopulateRead | Advice::PopulateWrite => {
                 drop(inner);

@@ -5,7 +5,21 @@ use std::vec::Vec;
 use crate::frame::Frame;
 use crate::rmap::Mapper;
 use crate::table::pages_end;
-use crate::{Entry, FrameState, HugetlbStatistics, Machine, Memory, PageRange, Pfn, VirtualPage};
+use crate::vma::Vma;
+use crate::{
+    Entry, FrameState, HugetlbStatistics, Machine, Memory, PageRange, Pfn, SwapSlot, VirtualPage,
+};
+
+/// What the tables of all spaces refer to.
+#[derive(Default)]
+struct Named {
+    /// Frames, and by which entry each, in order.
+    mapped: Vec<(Pfn, Mapper)>,
+    /// Slots of swap, in order.
+    swapped: Vec<SwapSlot>,
+    /// How many entries are reservations.
+    reserved: u64,
+}
 
 /// An invariant does not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +51,9 @@ pub enum Violation {
     Pool(HugetlbStatistics, HugetlbStatistics),
     /// A slot of the page cache and its frame disagree.
     Slot(Pfn),
+    /// A slot of swap has another number of entries than name it, or nobody needs it, or its
+    /// page's frame does not know of it.
+    Swap(SwapSlot),
     /// A frame is shared by contents, and the stable tree does not have it.
     StableTree(Pfn),
 }
@@ -53,13 +70,15 @@ impl<M: Machine> Memory<M> {
     ///
     /// The first that does not hold.
     pub fn check(&self) -> Result<(), Violation> {
-        let (mapped, in_tables) = self.check_spaces()?;
+        let named = self.check_spaces()?;
+        self.check_swap(&named.swapped)?;
         let (cached, in_files) = self.check_files()?;
         let mut pool = HugetlbStatistics {
-            reserved: in_tables + in_files,
+            reserved: named.reserved + in_files,
             ..self.hugetlb_statistics()
         };
         (pool.total, pool.free) = (0, 0);
+        let mapped = named.mapped;
         let (mut mapped, mut cached) = (&mapped[..], &cached[..]);
         let mut free = 0;
         let mut block_end = Pfn(0);
@@ -90,7 +109,11 @@ impl<M: Machine> Memory<M> {
                 });
             let expected = match frame.state {
                 FrameState::Kernel => 1,
-                _ => (mappers.len() + slots.len()) as u32 + frame.pins - pins_in_tails + in_tails,
+                _ => {
+                    let swap = usize::from(frame.slot.is_some());
+                    let entries = (mappers.len() + slots.len() + swap) as u32;
+                    entries + frame.pins - pins_in_tails + in_tails
+                }
             };
             if frame.references != expected {
                 return Err(Violation::References(pfn, frame.references, expected));
@@ -166,11 +189,12 @@ impl<M: Machine> Memory<M> {
         head.0 + 1..head.0 + self.frames.pieces()
     }
 
-    /// The frames that entries refer to, and by which entry each, in order; and how many entries
-    /// are reservations.
-    fn check_spaces(&self) -> Result<(Vec<(Pfn, Mapper)>, u64), Violation> {
-        let mut mapped = Vec::new();
-        let mut reserved = 0;
+    fn check_spaces(&self) -> Result<Named, Violation> {
+        let Named {
+            mut mapped,
+            mut swapped,
+            mut reserved,
+        } = Named::default();
         for (_, space) in self.spaces.lock().iter() {
             let inner = space.inner.lock();
             if let Some(page) = inner.vmas.unmerged() {
@@ -190,15 +214,18 @@ impl<M: Machine> Memory<M> {
                     }
                     reserved += u64::from(entry == Entry::Reserved);
                 }
-                let (Entry::Page(pfn, _) | Entry::HwPoison(pfn) | Entry::Migration(pfn)) = entry
-                else {
-                    continue;
+                let inside = |vma: &Vma| vma.pages.covers(pages);
+                let inside = inner.vmas.find(page).is_some_and(inside);
+                let pfn = match entry {
+                    Entry::Page(pfn, _) | Entry::HwPoison(pfn) | Entry::Migration(pfn) => pfn,
+                    Entry::Swap(slot) if inside => {
+                        swapped.push(slot);
+                        continue;
+                    }
+                    Entry::Swap(slot) => return Err(Violation::Swap(slot)),
+                    Entry::Empty | Entry::Reserved | Entry::Taken => continue,
                 };
-                if inner
-                    .vmas
-                    .find(page)
-                    .is_none_or(|vma| !vma.pages.covers(pages))
-                {
+                if !inside {
                     return Err(Violation::OutsideAreas(pfn));
                 }
                 if let Entry::Page(pfn, protection) = entry {
@@ -207,7 +234,7 @@ impl<M: Machine> Memory<M> {
                         return Err(Violation::Size(pfn));
                     }
                     let may_write = match frame.state {
-                        FrameState::Anonymous => frame.mappers.len() == 1,
+                        FrameState::Anonymous => frame.mappers.len() == 1 && frame.slot.is_none(),
                         FrameState::Ksm => false,
                         _ => frame.dirty,
                     };
@@ -221,7 +248,43 @@ impl<M: Machine> Memory<M> {
             }
         }
         mapped.sort_unstable();
-        Ok((mapped, reserved))
+        swapped.sort_unstable();
+        Ok(Named {
+            mapped,
+            swapped,
+            reserved,
+        })
+    }
+
+    /// Each slot in use is needed by so many entries as it counts, or by a page in memory that
+    /// knows of it and nobody else; and no frame knows of another.
+    fn check_swap(&self, swapped: &[SwapSlot]) -> Result<(), Violation> {
+        let mut swapped = swapped;
+        let used: Vec<_> = self.swap.lock().used().collect();
+        for (slot, entries, cached) in &used {
+            let naming = take_group(&mut swapped, |of| of == slot).len() as u32;
+            let known = cached.is_none_or(|pfn| {
+                let frame = self.frames.find(pfn);
+                frame.is_some_and(|frame| {
+                    let needed = *entries > 0 || !frame.mappers.is_empty();
+                    needed && frame.is_in_swap_as(*slot)
+                })
+            });
+            if naming != *entries || !known || naming == 0 && cached.is_none() {
+                return Err(Violation::Swap(*slot));
+            }
+        }
+        if let Some(slot) = swapped.first() {
+            return Err(Violation::Swap(*slot));
+        }
+        let cached = |pfn| used.iter().any(|(.., cached)| *cached == Some(pfn));
+        let mut unknown = self.frames.all().filter_map(|pfn| {
+            let slot = self.frames.find(pfn)?.slot?;
+            (!cached(pfn)).then_some(slot)
+        });
+        unknown
+            .next()
+            .map_or(Ok(()), |slot| Err(Violation::Swap(slot)))
     }
 
     /// The frames in page caches, in order; and how many slots are reservations.

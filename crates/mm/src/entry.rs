@@ -4,7 +4,7 @@
 //! An entry of the last level stands for one page, and one of the level above for a block of
 //! them. The two differ in one bit.
 
-use crate::Pfn;
+use crate::{Pfn, SwapSlot};
 
 const VALID: u64 = 1;
 const TABLE_OR_PAGE: u64 = 1 << 1;
@@ -24,6 +24,7 @@ const HWPOISON: u64 = 1 << 2;
 const MIGRATION: u64 = 2 << 2;
 const RESERVED: u64 = 6 << 2;
 const TAKEN: u64 = 7 << 2;
+const SWAP: u64 = 3 << 2;
 const KIND: u64 = 0b1111 << 2;
 
 /// What user space may do with a page.
@@ -109,6 +110,8 @@ pub enum Entry {
     /// The huge page that a process shared with its parent went back to the parent, for the pool
     /// had no other: an access gets `SIGBUS`.
     Taken,
+    /// The page is in swap: an access brings it back. The entry counts as one of the slot's.
+    Swap(SwapSlot),
 }
 
 impl Entry {
@@ -147,6 +150,7 @@ impl Entry {
             Self::Migration(pfn) => MIGRATION | pfn.0 << crate::PAGE_SHIFT,
             Self::Reserved => RESERVED,
             Self::Taken => TAKEN,
+            Self::Swap(slot) => SWAP | (slot.number() as u64) << crate::PAGE_SHIFT,
         }
     }
 
@@ -169,6 +173,10 @@ impl Entry {
             MIGRATION => Self::Migration(pfn),
             RESERVED => Self::Reserved,
             TAKEN => Self::Taken,
+            SWAP => match SwapSlot::new(pfn.0 as u32) {
+                Some(slot) => Self::Swap(slot),
+                None => Self::Empty,
+            },
             _ => Self::Empty,
         }
     }
@@ -191,7 +199,7 @@ pub(crate) const fn decode_table(descriptor: u64) -> Option<Pfn> {
 #[cfg(test)]
 mod tests {
     use super::{Entry, Protection};
-    use crate::Pfn;
+    use crate::{Pfn, SwapSlot};
 
     #[test]
     fn entries_survive_encoding() {
@@ -220,6 +228,7 @@ mod tests {
             Entry::Migration(Pfn(1 << 35)),
             Entry::Reserved,
             Entry::Taken,
+            Entry::Swap(SwapSlot::new(u32::MAX).unwrap()),
         ] {
             assert_eq!(Entry::decode(entry.encode()), entry);
             assert_eq!(entry.encode() & 1, 0, "hardware must not use it");

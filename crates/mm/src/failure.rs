@@ -57,6 +57,8 @@ pub enum PageType {
     CleanMlockedLru,
     /// A page of a file that left its cache, or has not entered it.
     TruncatedLru,
+    /// Private memory that swap has too.
+    CleanSwapCache,
     /// A huge page that could not be split, and is lost as a whole.
     UnsplitThp,
     /// In a huge page of the pool that was in use.
@@ -85,6 +87,7 @@ impl core::fmt::Display for PageType {
             Self::DirtyMlockedLru => "dirty mlocked LRU page",
             Self::CleanMlockedLru => "clean mlocked LRU page",
             Self::TruncatedLru => "already truncated LRU page",
+            Self::CleanSwapCache => "clean swapcache page",
             Self::UnsplitThp => "unsplit thp",
             Self::HugePage => "huge page",
             Self::FreeHuge => "free huge page",
@@ -276,7 +279,7 @@ impl<M: Machine> Memory<M> {
         consumer: Option<Consumer>,
         healing: &mut Healing,
     ) -> Report {
-        let (state, dirty) = {
+        let (state, dirty, in_swap) = {
             let frame = self.frames.lock(page);
             let dirty = match frame.state {
                 FrameState::File { .. } => frame.dirty || frame.writeback,
@@ -284,7 +287,7 @@ impl<M: Machine> Memory<M> {
                 // Who gave it up merged it, and others may have it now.
                 _ => true,
             };
-            (frame.state, dirty)
+            (frame.state, dirty, frame.slot.is_some())
         };
         if state == FrameState::Ksm {
             *healing = self.heal(page);
@@ -294,6 +297,10 @@ impl<M: Machine> Memory<M> {
             FrameState::Ksm if healing.done => self.conclude(page, PageType::CleanLru, None),
             FrameState::File { file, index } => {
                 self.file_page_failed(page, file, index, dirty, consumer)
+            }
+            _ if in_swap => {
+                self.unmap_to_slot(page);
+                self.conclude(page, PageType::CleanSwapCache, None)
             }
             // Its process cannot tell this from the kernel having taken the page back.
             _ if !dirty => {

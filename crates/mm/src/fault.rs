@@ -8,13 +8,15 @@ mod pooled;
 
 use alloc::sync::Arc;
 
+use crate::frame::Frame;
 use crate::memory::Inner;
 use crate::rmap::Mapper;
 use crate::table::pages_end;
 use crate::vma::{Sharing, Vma};
 use crate::{
     Access, AddressSpace, Context, Entry, Errno, File, FileKind, FrameState, Machine, Memory,
-    PAGE_SHIFT, PageRange, Pfn, Protection, SpaceId, UserFrame, VirtualAddress, VirtualPage,
+    PAGE_SHIFT, PageRange, Pfn, Protection, SpaceId, SwapSlot, UserFrame, VirtualAddress,
+    VirtualPage,
 };
 
 /// Why a process gets `SIGSEGV`, with the values of `si_code`.
@@ -99,6 +101,8 @@ pub(crate) enum Need {
     Split(Pfn),
     /// One more huge page in the pool; or this one for this space alone, whose it is.
     HugePage(Option<(Pfn, SpaceId)>),
+    /// A page from swap.
+    SwapIn(SwapSlot),
 }
 
 /// How a step can end early.
@@ -114,7 +118,7 @@ impl From<Errno> for Stop {
 }
 
 /// More rounds than any fault needs, unless memory fails faster than it is isolated.
-const ROUNDS: usize = 4;
+const ROUNDS: usize = 6;
 
 impl<M: Machine> Memory<M> {
     /// Resolves a fault of `space`, or says what its process must be told.
@@ -160,24 +164,28 @@ impl<M: Machine> Memory<M> {
                 Err(Stop::Outcome(outcome)) => return outcome,
                 Err(Stop::Need(need)) => need,
             };
-            match need {
-                Need::Fetch(file, index) => match self.fetch(&file, index) {
-                    Ok(()) => {}
-                    Err(Errno::ENOMEM) => return Outcome::Oom,
-                    Err(Errno::EBUSY) => return Outcome::Retry,
-                    Err(_) => return bus(BusCode::NoPage, address),
-                },
-                Need::Isolation(pfn) => self.isolate_consumed(pfn),
-                Need::Split(pfn) => match self.split(pfn) {
-                    Ok(()) => {}
-                    Err(Errno::ENOMEM) => return Outcome::Oom,
-                    Err(_) => return Outcome::Retry,
-                },
+            let met = match need {
+                Need::Fetch(file, index) => self.fetch(&file, index),
+                Need::SwapIn(slot) => self.swap_in(slot),
+                Need::Split(pfn) => self.split(pfn),
+                Need::Isolation(pfn) => {
+                    self.isolate_consumed(pfn);
+                    Ok(())
+                }
                 Need::HugePage(shared) => match (self.add_surplus(), shared) {
-                    (Ok(()), _) => {}
-                    (Err(_), Some((pfn, owner))) => self.take_from_others(pfn, owner),
+                    (Ok(()), _) => Ok(()),
+                    (Err(_), Some((pfn, owner))) => {
+                        self.take_from_others(pfn, owner);
+                        Ok(())
+                    }
                     (Err(_), None) => return bus(BusCode::NoPage, address),
                 },
+            };
+            match met {
+                Ok(()) => {}
+                Err(Errno::ENOMEM) => return Outcome::Oom,
+                Err(Errno::EBUSY) => return Outcome::Retry,
+                Err(_) => return bus(BusCode::NoPage, address),
             }
         }
         Outcome::Retry
@@ -231,17 +239,30 @@ impl<M: Machine> Memory<M> {
             }
             Entry::Migration(_) => Err(Stop::Outcome(Outcome::Retry)),
             Entry::Taken | Entry::Reserved => Err(Stop::Outcome(bus(BusCode::NoPage, address))),
+            Entry::Swap(slot) => {
+                let pfn = self.map_swapped(space.id(), &inner, page, slot)?;
+                match access {
+                    Access::Store => fault.store(pfn),
+                    Access::Load | Access::Fetch => Ok(()),
+                }
+            }
         }
     }
 
     fn unshare_step(&self, space: &AddressSpace, page: VirtualPage) -> Result<(), Stop> {
         let inner = space.0.inner.lock();
         match inner.table.get(&self.machine, page) {
-            Entry::Page(pfn, _) if self.frames.lock_known(pfn).is_shared() => {
+            Entry::Page(pfn, _) if self.is_shared(&mut self.frames.lock_known(pfn)) => {
                 self.unshare(space, &inner, page)
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whether a locked frame is private memory that must be copied before one of its processes
+    /// stores to it. If it is not it is in no swap cache any more.
+    pub(crate) fn is_shared(&self, frame: &mut Frame) -> bool {
+        frame.is_shared() || !self.leave_swap(frame)
     }
 
     /// Gives a page that shares its frame a copy of its own, as a store would.
@@ -428,10 +449,12 @@ impl<M: Machine> Fault<'_, M> {
             return Err(Stop::Outcome(Outcome::Retry));
         }
         let (huge, pooled) = (frame.huge, frame.is_pooled());
-        let ours = match frame.state {
+        let state = frame.state;
+        let ours = match state {
             // A pinned page is nobody else's, and must stay the one that the process sees.
             FrameState::Anonymous
-                if frame.mappers.len() == 1 && (frame.references == 1 || frame.pins > 0) =>
+                if !self.memory.is_shared(&mut frame)
+                    && (frame.references == 1 || frame.pins > 0) =>
             {
                 frame.lazy_free = false;
                 true
@@ -562,6 +585,7 @@ impl<M: Machine> Fault<'_, M> {
             if frame.has_failed() || frame.migrating && !frame.huge {
                 Err(Stop::Outcome(Outcome::Retry))
             } else {
+                frame.touched = true;
                 let mapper = Mapper::new(self.space.id(), page);
                 let adopted = frame.mappers.insert(permit, mapper).map_err(Stop::from);
                 if adopted.is_ok() {

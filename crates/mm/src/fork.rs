@@ -131,10 +131,14 @@ impl<M: Machine> Memory<M> {
             match entry {
                 // A reservation is the parent's.
                 Entry::Empty | Entry::Reserved => {}
-                Entry::HwPoison(_) | Entry::Taken => {
+                Entry::HwPoison(_) | Entry::Taken | Entry::Swap(_) => {
                     child
                         .table
                         .prepare_for(&self.machine, &self.frames, pages)?;
+                    if let Entry::Swap(slot) = entry {
+                        // The parent's entry keeps the slot meanwhile.
+                        self.swap.lock().add_entry(slot);
+                    }
                     child.table.mark(&self.machine, pages, entry);
                 }
                 Entry::Page(pfn, _) if self.is_pinned_anonymous(pfn) => {

@@ -24,7 +24,7 @@ use crate::buddy::{Buddy, MAX_ORDER};
 use crate::hugetlb::Pool;
 use crate::machine::Permit;
 use crate::rmap::Mappers;
-use crate::{Allocation, Errno, FileId, Machine, Pfn};
+use crate::{Allocation, Errno, FileId, Machine, Pfn, SwapSlot};
 
 /// What a frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,7 +106,9 @@ pub(crate) struct Frame {
     pub(crate) huge: bool,
     /// Of what sort the huge page is.
     pub(crate) sort: HugeSort,
-    /// One per mapping, one of the page cache, one per operation that holds it.
+    /// Where swap has private memory with the same contents.
+    pub(crate) slot: Option<SwapSlot>,
+    /// One per mapping, one of the page or swap cache, one per operation that holds it.
     pub(crate) references: u32,
     /// How many of the references are pins.
     pub(crate) pins: u32,
@@ -133,10 +135,11 @@ impl Frame {
             touched: false,
             huge: false,
             sort: HugeSort::Transparent,
+            slot: None,
             references: 0,
             pins: 0,
             store_pins: 0,
-            mappers: Mappers::None,
+            mappers: Mappers::NONE,
         }
     }
 
@@ -157,6 +160,22 @@ impl Frame {
             FrameState::Ksm => true,
             _ => false,
         }
+    }
+
+    /// Whether it is a page of the swap cache that has that slot, and may have one: nobody holds
+    /// it for stores, and it is somebody's.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn is_in_swap_as(&self, slot: SwapSlot) -> bool {
+        self.slot == Some(slot)
+            && self.state == FrameState::Anonymous
+            && !self.huge
+            && !self.lazy_free
+            && self.pins == 0
+    }
+
+    /// How many references there are if nobody but its mappers and swap has one.
+    pub(crate) fn least_references(&self) -> u32 {
+        self.mappers.len() as u32 + u32::from(self.slot.is_some())
     }
 
     /// Whether it has an error, so that it must not be mapped any more.
@@ -184,6 +203,7 @@ impl Frame {
     /// Ends the frame's life with its user.
     fn retire(&mut self) {
         debug_assert!(self.references == 0 && self.pins == 0 && self.mappers.is_empty());
+        debug_assert!(self.slot.is_none());
         let poisoned = self.poisoned;
         self.renew(if poisoned {
             FrameState::Isolated
@@ -713,7 +733,7 @@ impl Frames {
     /// Gives back the room in the tails.
     pub(crate) fn unreserve_split(&self, reference: &UserFrame) {
         for pfn in self.tails(self.head_of(reference.0)) {
-            self.lock_exactly(pfn).mappers = Mappers::None;
+            self.lock_exactly(pfn).mappers = Mappers::NONE;
         }
     }
 

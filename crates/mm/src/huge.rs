@@ -243,7 +243,11 @@ impl<M: Machine> Memory<M> {
                             .divide(&self.machine, block.start(), entry, table, |_| entry);
                     debug_assert!(divided.is_ok(), "the space is locked");
                 }
-                Entry::Migration(_) | Entry::Empty | Entry::Reserved | Entry::Taken => {
+                Entry::Migration(_)
+                | Entry::Empty
+                | Entry::Reserved
+                | Entry::Taken
+                | Entry::Swap(_) => {
                     drop(inner);
                     relax();
                 }

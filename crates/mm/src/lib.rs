@@ -22,8 +22,8 @@
 //! 2. an address space: its areas and tables. Only fork holds two, the older one first;
 //! 3. a file's cache;
 //! 4. a frame; never two, but a tail of a huge page after its head;
-//! 5. the allocator; the pool; the lists of spaces and files; a file's list of spaces. None of them holds
-//!    another.
+//! 5. the allocator; the pool; the slots of swap; the lists of spaces and files; a file's list of
+//!    spaces. None of them holds another.
 //!
 //! So faults of different processes run side by side, and those of one process one at a time.
 //! Locks spin: whoever calls must not be preempted while inside, nor call from an interrupt.
@@ -49,6 +49,9 @@
 //! What fails for lack of frames is undone, drops its locks, reclaims and starts again. Clean pages
 //! of files go, and private ones that their process gave up; not what is locked, pinned or in use.
 //!
+//! If the machine has a swap store, other private pages go there. Until it is stored to, a page
+//! that came back is clean: it leaves again without being written, and an error loses nothing.
+//!
 //! # Huge pages
 //!
 //! A huge page is a block of frames whose head has all that is known of it. It is mapped by whole
@@ -63,7 +66,7 @@
 //!
 //! # What is not here
 //!
-//! Swap, per-CPU lists of free frames.
+//! Per-CPU lists of free frames.
 
 #![cfg_attr(not(any(test, feature = "sim")), no_std)]
 #![forbid(unsafe_code)]
@@ -102,6 +105,7 @@ mod remap;
 mod rmap;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
+mod swap;
 mod table;
 mod unmap;
 mod vma;
@@ -129,4 +133,5 @@ pub use memory::{AddressSpace, FrameFacts, KillPolicy, Memory, SpaceId};
 pub use mlock::Locking;
 pub use pin::PinnedFrame;
 pub use remap::Destination;
+pub use swap::{SwapSlot, SwapStatistics};
 pub use vma::{OnFork, Sharing};

@@ -1,6 +1,6 @@
 //! What the memory manager needs from the machine under it.
 
-use crate::{Errno, File, KernelFrame, PageRange, Pfn, SpaceId, UserFrame, Victim};
+use crate::{Errno, File, KernelFrame, PageRange, Pfn, SpaceId, SwapSlot, UserFrame, Victim};
 
 /// A read met an uncorrectable memory error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,8 +44,10 @@ pub enum StoreError {
 /// # Locks
 ///
 /// Operations are called with locks of this crate held, so they must not call back into it.
-/// [`store_read`](Self::store_read), [`store_write`](Self::store_write) and
-/// [`store_truncate`](Self::store_truncate) are called without, and may sleep. [`notify`](Self::notify) is called with the one that keeps errors one at a time.
+/// [`store_read`](Self::store_read), [`store_write`](Self::store_write),
+/// [`store_truncate`](Self::store_truncate) and [`swap_read`](Self::swap_read) are called without,
+/// and may sleep. [`notify`](Self::notify) and [`swap_write`](Self::swap_write) are called with
+/// the one that keeps errors one at a time.
 pub trait Machine {
     /// How many bits of a page number one level of translation tables resolves; there are four
     /// levels. Hardware has 9. A simulation may have fewer, so that huge pages, which are what a
@@ -129,6 +131,29 @@ pub trait Machine {
     ///
     /// `EIO` if the store fails; then nothing changed.
     fn store_truncate(&self, file: &File, size: u64) -> Result<(), Errno>;
+
+    /// Fills a fresh frame with the page in a slot of the swap store. Only a slot that was written
+    /// is read.
+    ///
+    /// # Errors
+    ///
+    /// `EIO` if the store fails, as one that does not exist always does.
+    fn swap_read(&self, _slot: SwapSlot, _into: &UserFrame) -> Result<(), Errno> {
+        Err(Errno::EIO)
+    }
+
+    /// Writes a page to a slot of the swap store. It must not claim success unless all of the page
+    /// was readable.
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`].
+    fn swap_write(&self, _slot: SwapSlot, _from: &UserFrame) -> Result<(), StoreError> {
+        Err(StoreError::Io)
+    }
+
+    /// Nobody will read a slot again before it is written: the store may forget it.
+    fn swap_free(&self, _slot: SwapSlot) {}
 
     /// Tells a process of memory that it lost, by its policy: the one place where the manager
     /// asks for a signal on behalf of someone who did not call it.

@@ -14,6 +14,7 @@ use crate::ksm::{Ksm, Membership};
 use crate::machine::Permit;
 use crate::map::OrderedMap;
 use crate::rmap::Mapper;
+use crate::swap::Swap;
 use crate::table::{PageTable, pages_end};
 use crate::vma::{Sharing, Vmas};
 use crate::{
@@ -26,8 +27,8 @@ use crate::{
 pub struct SpaceId(pub(crate) u32);
 
 impl SpaceId {
-    /// A [`Mapper`] has room for this many bits.
-    const LIMIT: u32 = 1 << 28;
+    /// A [`Mapper`] has room for 28 bits, and not all of them are ones.
+    const LIMIT: u32 = (1 << 28) - 1;
 
     /// The number, at least 1 and less than 2^28.
     pub fn number(self) -> u32 {
@@ -133,6 +134,7 @@ pub struct Memory<M> {
     /// Keeps compaction to one block at a time. Taken before the lock of errors.
     pub(crate) emptying: Mutex<()>,
     pub(crate) ksm: Mutex<Ksm>,
+    pub(crate) swap: Mutex<Swap>,
     pub(crate) huge_policy: SharedPolicy,
     pub(crate) khugepaged: Mutex<Khugepaged>,
 }
@@ -159,6 +161,7 @@ impl<M: Machine> Memory<M> {
             failures: Failures::new(),
             emptying: Mutex::new(()),
             ksm: Mutex::new(Ksm::new()),
+            swap: Mutex::new(Swap::new()),
             huge_policy: SharedPolicy::new(),
             khugepaged: Mutex::new(Khugepaged::new(1 << M::INDEX_BITS)),
         })
@@ -348,6 +351,9 @@ impl<M: Machine> Memory<M> {
             // A frame that a page moves to needs its room for those that are still to come.
             if !frame.migrating {
                 frame.mappers.shrink();
+            }
+            if frame.mappers.is_empty() {
+                self.leave_swap(&mut frame);
             }
         }
         self.frames.put(frame);

@@ -144,12 +144,26 @@ impl<M: Machine> Memory<M> {
                 None => Err(Stays::Error(Errno::EBUSY)),
             },
             FrameState::Ksm => self.copy_stable(page, &fresh),
-            _ => self.copy_if_alone(page, &fresh, 0),
+            _ => self.copy_private(page, &fresh),
         };
         self.thaw(page, if copied.is_ok() { &fresh } else { page });
-        self.frames.lock(&fresh).migrating = false;
+        {
+            let mut frame = self.frames.lock(&fresh);
+            frame.migrating = false;
+            if frame.mappers.is_empty() {
+                self.leave_swap(&mut frame);
+            }
+        }
         self.frames.put(fresh);
         copied
+    }
+
+    /// Copies a private page, and puts the copy into its place in the swap cache.
+    fn copy_private(&self, page: &UserFrame, fresh: &UserFrame) -> Result<(), Stays> {
+        let cached = self.frames.lock(page).slot.is_some();
+        self.copy_if_alone(page, fresh, u32::from(cached))?;
+        self.move_in_swap(page, fresh);
+        Ok(())
     }
 
     /// Copies a page of a file and puts the copy into the cache. The cache is locked meanwhile,

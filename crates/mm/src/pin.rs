@@ -71,7 +71,7 @@ impl<M: Machine> Memory<M> {
         if frame.has_failed() || frame.migrating {
             return Attempt::Again;
         }
-        if frame.is_shared() {
+        if self.is_shared(&mut frame) {
             return Attempt::Shared;
         }
         let writable = access == Access::Store;

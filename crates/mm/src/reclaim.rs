@@ -1,5 +1,5 @@
 //! Making room: clean pages of files leave memory, because their store has them, and private
-//! pages that their process gave up, because it cannot tell.
+//! pages that their process gave up, because it cannot tell. Other private pages go to swap.
 //!
 //! Candidates come from a hand that goes around the frame table (the second-chance, or clock,
 //! algorithm): it passes once over a page that was touched since it came by. Entries carry no
@@ -9,8 +9,12 @@
 //! A page that leaves is marked as migrating, so that it gains no mapping meanwhile. What failed
 //! for lack of frames is undone, drops its locks, comes here, and starts again.
 
+use crate::memory::Inner;
 use crate::mlock::is_locked_at;
-use crate::{Entry, Errno, FileId, FrameState, Machine, Memory, Pfn, UserFrame};
+use crate::{
+    AddressSpace, Entry, Errno, FileId, FrameState, Machine, Memory, PageRange, Pfn, StoreError,
+    UserFrame,
+};
 
 /// How many frames an operation that ran out of them asks for: more than a fault needs, fewer
 /// than anyone would miss.
@@ -20,16 +24,71 @@ impl<M: Machine> Memory<M> {
     /// Frees up to `target` frames, and returns how many it did: under memory pressure, or to
     /// drop caches.
     pub fn reclaim(&self, target: usize) -> usize {
-        let _one = self.failures.lock();
+        let mut one = self.failures.lock();
         let mut freed = 0;
+        let mut may_swap = self.may_swap();
         // In the second round nothing is spared for having been touched before the first.
         for _ in 0..2 * self.frames.count() {
             if freed >= target {
                 break;
             }
-            freed += self.evict(self.frames.next_candidate());
+            match self.evict(self.frames.next_candidate(), may_swap) {
+                Ok(frames) => freed += frames,
+                Err(StoreError::Io) => may_swap = false,
+                Err(StoreError::Poisoned(poisoned)) => {
+                    drop(one);
+                    self.isolate_consumed(poisoned.pfn);
+                    one = self.failures.lock();
+                }
+            }
         }
         freed
+    }
+
+    /// Makes reclaim take the pages of a range before others (`MADV_COLD`).
+    pub(crate) fn cool(&self, inner: &Inner, pages: PageRange) {
+        let mut rest = Some(pages);
+        while let Some(range) = rest {
+            let Some((found, entry)) = inner.table.next(&self.machine, range) else {
+                break;
+            };
+            rest = PageRange::new(found.end(), pages.end());
+            if let Entry::Page(pfn, _) = entry {
+                self.frames.lock_known(pfn).touched = false;
+            }
+        }
+    }
+
+    /// Evicts the pages of a range that nobody else maps (`MADV_PAGEOUT`).
+    pub(crate) fn page_out(&self, space: &AddressSpace, pages: PageRange) {
+        let mut rest = Some(pages);
+        while let Some(range) = rest {
+            let next = space.0.inner.lock().table.next(&self.machine, range);
+            let Some((found, entry)) = next else {
+                break;
+            };
+            rest = PageRange::new(found.end(), pages.end());
+            let Entry::Page(pfn, _) = entry else {
+                continue;
+            };
+            // What is huge leaves piece by piece.
+            if found.pages() > 1 && self.split(pfn).is_ok() {
+                rest = Some(range);
+                continue;
+            }
+            let one = self.failures.lock();
+            let alone = self.frames.lock_known(pfn).mappers.len() == 1;
+            let evicted = match alone {
+                true => self.evict(pfn, self.may_swap()),
+                false => Ok(0),
+            };
+            drop(one);
+            match evicted {
+                Ok(_) => {}
+                Err(StoreError::Io) => break,
+                Err(StoreError::Poisoned(poisoned)) => self.isolate_consumed(poisoned.pfn),
+            }
+        }
     }
 
     /// Runs an operation again as long as it fails for lack of frames and some can be freed.
@@ -52,48 +111,61 @@ impl<M: Machine> Memory<M> {
     }
 
     /// Frees a frame, or the huge page whose head it is, if nobody needs its contents and nobody
-    /// uses it at this moment. Returns how many frames that makes.
-    fn evict(&self, pfn: Pfn) -> usize {
-        let state = {
+    /// uses it at this moment; or puts it into swap. Returns how many frames that makes.
+    ///
+    /// # Errors
+    ///
+    /// It could not be written, or not be read.
+    fn evict(&self, pfn: Pfn, may_swap: bool) -> Result<usize, StoreError> {
+        let (state, swaps) = {
             // Of a huge page this is the head, for all of it.
             let mut frame = self.frames.lock_known(pfn);
-            if frame.huge && pfn != self.frames.head_of(pfn) {
-                return 0;
+            // What is in the pool stays.
+            if frame.huge && (frame.is_pooled() || pfn != self.frames.head_of(pfn)) {
+                return Ok(0);
             }
             let in_file = matches!(frame.state, FrameState::File { .. });
-            if frame.huge && in_file {
+            let swaps = frame.state == FrameState::Anonymous && !frame.lazy_free;
+            if frame.huge && (in_file || swaps && may_swap) {
                 let touched = core::mem::take(&mut frame.touched);
                 if touched || frame.dirty || frame.pins > 0 {
-                    return 0;
+                    return Ok(0);
                 }
                 let page = self.frames.get_locked(&mut frame, pfn);
                 drop(frame);
                 // Unmapped it needs no memory to be split, and its pieces leave one by one when
                 // the hand comes by again.
-                let freed = if self.unmap_unlocked(&page) {
+                let free = match swaps {
+                    true => !self.is_locked(&page),
+                    false => self.unmap_unlocked(&page),
+                };
+                let freed = if free {
                     self.split_held(&page).unwrap_or(0)
                 } else {
                     0
                 };
                 self.frames.put(page);
-                return freed;
+                return Ok(freed);
             }
             let cached = match frame.state {
                 FrameState::File { .. } if !frame.dirty && !frame.writeback => 1,
-                FrameState::Anonymous if frame.lazy_free => 0,
-                _ => return 0,
+                FrameState::Anonymous if frame.lazy_free || may_swap => 0,
+                _ => return Ok(0),
             };
             let touched = core::mem::take(&mut frame.touched);
-            let alone = frame.references == frame.mappers.len() as u32 + cached;
+            let alone = frame.references == frame.least_references() + cached;
             if touched || !alone || frame.has_failed() || frame.migrating {
-                return 0;
+                return Ok(0);
             }
             frame.migrating = true;
             frame.references += 1;
-            frame.state
+            (frame.state, swaps)
         };
         let page = UserFrame::of_entry(pfn);
-        if self.unmap_unlocked(&page)
+        let mut written = Ok(());
+        if swaps {
+            written = self.swap_out(&page);
+        } else if self.unmap_unlocked(&page)
             && let FrameState::File { file, index } = state
             && let Some(cached) = self.take_from_cache(&page, file, index)
         {
@@ -109,7 +181,7 @@ impl<M: Machine> Memory<M> {
             }
         };
         self.frames.put(page);
-        evicted
+        written.map(|()| evicted)
     }
 
     /// Empties the entries of a page unless it is locked. Returns whether that was all of them.

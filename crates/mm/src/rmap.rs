@@ -4,6 +4,7 @@
 //! is 8 bytes per shared mapping, and in exchange the map cannot disagree with the tables without
 //! a test seeing it, and finding every mapper visits no other.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::machine::Permit;
@@ -39,22 +40,53 @@ impl Mapper {
     }
 }
 
+/// Room for a mapper that is to come. No mapper is it, and none is greater.
+const ROOM: Mapper = Mapper(u64::MAX);
+
 /// The mappers of a frame.
 #[derive(Debug)]
 pub(crate) enum Mappers {
-    None,
-    One(Mapper),
-    /// Sorted; once many, it keeps its room until [`shrink`](Mappers::shrink).
-    Many(Vec<Mapper>),
+    /// One, or none if that is [`ROOM`]: so that both need no more space than a slice.
+    Few(Mapper),
+    /// Sorted, and after them room for more; once many, it keeps its room until
+    /// [`shrink`](Mappers::shrink). A slice, for it is smaller than a vector.
+    Many(Box<[Mapper]>),
+}
+
+/// Room for at least so many.
+fn room(count: usize) -> Result<Box<[Mapper]>, Errno> {
+    let mut room = Vec::new();
+    room.try_reserve_exact(count).map_err(|_| Errno::ENOMEM)?;
+    // A vector that is full becomes a slice without being copied.
+    room.resize(room.capacity(), ROOM);
+    Ok(room.into_boxed_slice())
+}
+
+fn used(mappers: &[Mapper]) -> usize {
+    mappers.partition_point(|mapper| *mapper != ROOM)
 }
 
 impl Mappers {
-    pub(crate) fn as_slice(&self) -> &[Mapper] {
+    /// No mapper, and no room beyond that for one.
+    pub(crate) const NONE: Self = Self::Few(ROOM);
+
+    fn room(&self) -> &[Mapper] {
         match self {
-            Self::None => &[],
-            Self::One(mapper) => core::slice::from_ref(mapper),
+            Self::Few(mapper) => core::slice::from_ref(mapper),
             Self::Many(mappers) => mappers,
         }
+    }
+
+    fn room_mut(&mut self) -> &mut [Mapper] {
+        match self {
+            Self::Few(mapper) => core::slice::from_mut(mapper),
+            Self::Many(mappers) => mappers,
+        }
+    }
+
+    pub(crate) fn as_slice(&self) -> &[Mapper] {
+        let room = self.room();
+        &room[..used(room)]
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -80,19 +112,12 @@ impl Mappers {
     /// Adds one. On `ENOMEM` nothing changed.
     pub(crate) fn insert(&mut self, permit: Permit, mapper: Mapper) -> Result<(), Errno> {
         permit.redeem()?;
-        match self {
-            Self::None => *self = Self::One(mapper),
-            Self::One(first) => {
-                let mut mappers = Vec::new();
-                mappers.try_reserve(4).map_err(|_| Errno::ENOMEM)?;
-                mappers.extend([mapper.min(*first), mapper.max(*first)]);
-                *self = Self::Many(mappers);
-            }
-            Self::Many(mappers) => {
-                mappers.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
-                mappers.insert(mappers.partition_point(|other| *other < mapper), mapper);
-            }
+        if self.len() == self.room().len() {
+            let mut more = room((2 * self.len()).max(4))?;
+            more[..self.len()].copy_from_slice(self.as_slice());
+            *self = Self::Many(more);
         }
+        self.insert_reserved(mapper);
         Ok(())
     }
 
@@ -101,56 +126,43 @@ impl Mappers {
         permit.redeem()?;
         debug_assert!(self.is_empty());
         if count > 1 {
-            let mut mappers = Vec::new();
-            mappers.try_reserve(count).map_err(|_| Errno::ENOMEM)?;
-            *self = Self::Many(mappers);
+            *self = Self::Many(room(count)?);
         }
         Ok(())
     }
 
     /// Adds one for which there is room.
     pub(crate) fn insert_reserved(&mut self, mapper: Mapper) {
-        match self {
-            Self::None => *self = Self::One(mapper),
-            Self::One(_) => debug_assert!(false, "there is no room"),
-            Self::Many(mappers) => {
-                debug_assert!(mappers.len() < mappers.capacity());
-                mappers.insert(mappers.partition_point(|other| *other < mapper), mapper);
-            }
-        }
+        let room = self.room_mut();
+        let slot = room.partition_point(|other| *other < mapper);
+        let end = used(room);
+        debug_assert!(end < room.len(), "there is no room");
+        room[slot..=end].rotate_right(1);
+        room[slot] = mapper;
     }
 
     /// Replaces one that is there.
     pub(crate) fn replace(&mut self, mapper: Mapper, by: Mapper) {
         debug_assert!(self.contains(mapper));
-        match self {
-            Self::None => {}
-            Self::One(one) => *one = by,
-            Self::Many(mappers) => {
-                mappers.retain(|other| *other != mapper);
-                mappers.insert(mappers.partition_point(|other| *other < by), by);
-            }
-        }
+        self.remove(mapper);
+        self.insert_reserved(by);
     }
 
     /// Removes one that is there. The room for it stays.
     pub(crate) fn remove(&mut self, mapper: Mapper) {
         debug_assert!(self.contains(mapper));
-        match self {
-            Self::None => {}
-            Self::One(_) => *self = Self::None,
-            Self::Many(mappers) => {
-                if let Ok(slot) = mappers.binary_search(&mapper) {
-                    mappers.remove(slot);
-                }
-            }
+        let room = self.room_mut();
+        let end = used(room);
+        if let Ok(slot) = room[..end].binary_search(&mapper) {
+            room[slot..end].rotate_left(1);
+            room[end - 1] = ROOM;
         }
     }
 
     /// Gives room back that nobody needs.
     pub(crate) fn shrink(&mut self) {
         if self.is_empty() {
-            *self = Self::None;
+            *self = Self::NONE;
         }
     }
 }
@@ -165,7 +177,7 @@ mod tests {
     #[test]
     fn room_that_was_made_outlives_the_mappers() {
         let mapper = |page| Mapper::new(SpaceId(1), VirtualPage(page));
-        let mut mappers = Mappers::None;
+        let mut mappers = Mappers::NONE;
         mappers.reserve(Permit::for_test(), 3).unwrap();
         mappers.insert_reserved(mapper(1));
         mappers.remove(mapper(1));
@@ -175,6 +187,6 @@ mod tests {
         mappers.remove(mapper(2));
         mappers.remove(mapper(3));
         mappers.shrink();
-        assert!(matches!(mappers, Mappers::None));
+        assert!(matches!(mappers, Mappers::Few(_)));
     }
 }

@@ -13,8 +13,8 @@
 use crate::entry::{decode_table, encode_table};
 use crate::frame::Frames;
 use crate::{
-    Entry, Errno, KernelFrame, Machine, PAGES_END, PageRange, Pfn, Protection, SpaceId, UserFrame,
-    VirtualPage,
+    Entry, Errno, KernelFrame, Machine, PAGES_END, PageRange, Pfn, Protection, SpaceId, SwapSlot,
+    UserFrame, VirtualPage,
 };
 
 const LAST: u32 = 3;
@@ -381,22 +381,24 @@ impl PageTable {
     }
 
     /// Removes the mapping of a page or a block, and leaves `left` in its place, which must not
-    /// hold a reference. The reference of a block that is being split belongs to who splits it.
+    /// hold a reference. The reference of a block that is being split belongs to who splits it, and
+    /// the slot of a page in swap is the caller's to give back.
     pub(crate) fn unmap<M: Machine>(
         &self,
         machine: &M,
         page: VirtualPage,
         left: Entry,
     ) -> Option<Unmapped> {
-        debug_assert!(matches!(
-            left,
-            Entry::Empty | Entry::HwPoison(_) | Entry::Taken
-        ));
+        debug_assert!(!matches!(left, Entry::Page(..) | Entry::Migration(_)));
         let slot = self.slot(machine, page).ok()?;
         let pfn = match slot.load(machine) {
             Entry::Page(pfn, _) => Some(pfn),
             Entry::Migration(pfn) if !slot.is_block() => Some(pfn),
-            Entry::Migration(_) | Entry::HwPoison(_) | Entry::Reserved | Entry::Taken => None,
+            Entry::Migration(_)
+            | Entry::HwPoison(_)
+            | Entry::Reserved
+            | Entry::Taken
+            | Entry::Swap(_) => None,
             Entry::Empty => return None,
         };
         slot.store(machine, left);
@@ -503,6 +505,34 @@ impl PageTable {
         };
         self.set(machine, page, Entry::Page(frame.into_entry(), protection));
         UserFrame::of_entry(old)
+    }
+
+    /// Replaces a frozen page by a slot of swap, of which the caller counted the entry. No CPU has
+    /// a translation of the page, so nothing is stale.
+    pub(crate) fn swap_out<M: Machine>(
+        &self,
+        machine: &M,
+        page: VirtualPage,
+        slot: SwapSlot,
+    ) -> Option<UserFrame> {
+        let Entry::Migration(old) = self.get(machine, page) else {
+            debug_assert!(false, "the page is not frozen");
+            return None;
+        };
+        self.set(machine, page, Entry::Swap(slot));
+        Some(UserFrame::of_entry(old))
+    }
+
+    /// Maps a page whose entry names its slot of swap, which is the caller's to give back.
+    pub(crate) fn swap_in<M: Machine>(
+        &self,
+        machine: &M,
+        page: VirtualPage,
+        frame: UserFrame,
+        protection: Protection,
+    ) {
+        debug_assert!(matches!(self.get(machine, page), Entry::Swap(_)));
+        self.set(machine, page, Entry::Page(frame.into_entry(), protection));
     }
 
     /// Replaces a block that has no translation by a table of entries for its pages. Gives the

@@ -129,6 +129,9 @@ impl<M: Machine> Memory<M> {
             if let Some(unmapped) = inner.table.unmap(&self.machine, first, Entry::Empty) {
                 gather.add(unmapped);
             }
+            if let Entry::Swap(slot) = entry {
+                self.drop_swap_entry(slot);
+            }
         }
     }
 

@@ -18,7 +18,7 @@ fn promises_hold_however_cpus_interleave() {
     println!("{counts:?}");
     assert!(counts.injected > 50 && counts.signals > 50 && counts.moved > 50);
     assert!(counts.emptied > 50 && counts.healed > 5);
-    assert!(counts.split > 0 && counts.reclaimed > 50);
+    assert!(counts.split > 0 && counts.reclaimed > 50 && counts.swaps_ended > 10);
 }
 
 #[test]

@@ -22,6 +22,7 @@ fn promises_hold_over_random_programs() {
     assert!(counts.signals > 1000 && counts.refused > 1000);
     assert!(counts.merged > 1000 && counts.healed > 50 && counts.emptied > 100);
     assert!(counts.huge > 1000);
+    assert!(counts.swapped > 500 && counts.reread > 30);
 }
 
 #[test]

@@ -15,6 +15,7 @@ use crate::task::{Process, UserSpace, preemption};
 const PRESENT: u64 = 1 << 63;
 /// It is not, but something is remembered of it: that it failed, or moves.
 const SWAPPED: u64 = 1 << 62;
+const SWAP_OFFSET: u32 = 5;
 /// It is a file's.
 const FILE: u64 = 1 << 61;
 /// One process alone has it, once.
@@ -110,6 +111,8 @@ fn entry(space: &UserSpace, page: u64) -> u64 {
                 | is(|facts| facts.mappings == 1, EXCLUSIVE)
                 | pfn.0
         }
+        // Swap has one device, of type 0.
+        Entry::Swap(slot) => SWAPPED | u64::from(slot.number()) << SWAP_OFFSET,
         Entry::HwPoison(_) | Entry::Migration(_) => SWAPPED,
     }
 }

@@ -308,6 +308,8 @@ fn advice(number: u32) -> Result<Option<Advice>> {
         linux::MADV_HUGEPAGE => Advice::Huge(HugeAdvice::For),
         linux::MADV_NOHUGEPAGE => Advice::Huge(HugeAdvice::Against),
         linux::MADV_COLLAPSE => Advice::Collapse,
+        linux::MADV_COLD => Advice::Cold,
+        linux::MADV_PAGEOUT => Advice::PageOut,
         linux::MADV_POPULATE_READ => Advice::PopulateRead,
         linux::MADV_POPULATE_WRITE => Advice::PopulateWrite,
         linux::MADV_DONTFORK => Advice::Fork(OnFork::Omit),
@@ -319,7 +321,6 @@ fn advice(number: u32) -> Result<Option<Advice>> {
         | linux::MADV_RANDOM
         | linux::MADV_SEQUENTIAL
         | linux::MADV_WILLNEED
-        | linux::MADV_COLD
         | linux::MADV_DONTDUMP
         | linux::MADV_DODUMP => return Ok(None),
         _ => return Err(Errno::EINVAL),

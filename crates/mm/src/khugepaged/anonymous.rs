@@ -60,7 +60,7 @@ impl<M: Machine> Memory<M> {
                 return Err(Errno::EINVAL);
             };
             let frame = self.frames.lock_known(pfn);
-            if frame.references != frame.mappers.len() as u32 {
+            if frame.references != frame.least_references() {
                 return Err(Errno::EAGAIN);
             }
             present += 1;

@@ -36,6 +36,7 @@ impl Khugepaged {
             limits: Limits {
                 empty: pieces - 1,
                 shared: pieces / 2,
+                swapped: pieces / 8,
             },
             statistics: KhugepagedStatistics {
                 pages_collapsed: 0,
@@ -52,12 +53,15 @@ struct Limits {
     empty: u64,
     /// How many pages may be shared with others (`max_ptes_shared`).
     shared: u64,
+    /// How many pages may have to come from swap (`max_ptes_swap`).
+    swapped: u64,
 }
 
 impl Limits {
     const NONE: Self = Self {
         empty: u64::MAX,
         shared: u64::MAX,
+        swapped: u64::MAX,
     };
 }
 
@@ -91,7 +95,8 @@ impl<M: Machine> Memory<M> {
         if empty.max(shared) >= self.frames.pieces() {
             return Err(Errno::EINVAL);
         }
-        self.khugepaged.lock().limits = Limits { empty, shared };
+        let limits = &mut self.khugepaged.lock().limits;
+        (limits.empty, limits.shared) = (empty, shared);
         Ok(())
     }
 
@@ -211,6 +216,7 @@ impl<M: Machine> Memory<M> {
     /// Makes a huge page of the pages in a block. On an error they are as they were.
     fn collapse(&self, space: &Space, block: PageRange, limits: Limits) -> Result<(), Errno> {
         let order = M::INDEX_BITS as usize;
+        self.bring_block_in(space, block, limits)?;
         match self.try_collapse(space, block, limits) {
             // There may be enough memory, but not in one piece.
             Err(Errno::ENOMEM) if !self.frames.has_free_block(order) => {
@@ -219,6 +225,19 @@ impl<M: Machine> Memory<M> {
             }
             result => result,
         }
+    }
+
+    /// Brings the pages of a block into memory that are in swap.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL`: they are too many. `EIO`: one could not be read. `ENOMEM`.
+    fn bring_block_in(&self, space: &Space, block: PageRange, limits: Limits) -> Result<(), Errno> {
+        let swapped = self.swapped_pages(&space.inner.lock(), block);
+        if swapped > limits.swapped {
+            return Err(Errno::EINVAL);
+        }
+        self.bring_in(space, block, |_, _| Err(Errno::EIO))
     }
 
     fn try_collapse(&self, space: &Space, block: PageRange, limits: Limits) -> Result<(), Errno> {

@@ -123,7 +123,9 @@ impl<M: Machine> Memory<M> {
             _ => return Ok(false),
         };
         {
-            let frame = self.frames.lock(page);
+            let mut frame = self.frames.lock(page);
+            // If swap needs the page, it holds it too.
+            self.leave_swap(&mut frame);
             let others = frame.references != frame.mappers.len() as u32 + 1;
             if others || frame.huge || frame.state != FrameState::Anonymous {
                 return Ok(false);

@@ -208,7 +208,11 @@ impl<M: Machine> Memory<M> {
                         }
                     }
                     Entry::Migration(_) => return Some(Err(Stop::Outcome(Outcome::Retry))),
-                    Entry::Empty | Entry::HwPoison(_) | Entry::Reserved | Entry::Taken => {}
+                    Entry::Empty
+                    | Entry::HwPoison(_)
+                    | Entry::Reserved
+                    | Entry::Taken
+                    | Entry::Swap(_) => {}
                 }
             }
         })

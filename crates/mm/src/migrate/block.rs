@@ -166,7 +166,7 @@ impl<M: Machine> Memory<M> {
     }
 
     /// Maps `target` where `page` is frozen, a page or a huge page.
-    pub(super) fn thaw_one(
+    pub(crate) fn thaw_one(
         &self,
         inner: &Inner,
         mapper: Mapper,

@@ -221,14 +221,20 @@ impl World {
         let range = page..VirtualPage(page.0 + pages);
         let mut models = self.processes[process].pages.range(range.clone());
         if expected.is_ok()
-            && matches!(advice, Advice::Huge(_))
+            && matches!(advice, Advice::Huge(_) | Advice::Cold | Advice::PageOut)
             && models.any(|(_, model)| model.pooled)
         {
             expected = Err(Errno::EINVAL);
         }
         let mut models = self.processes[process].pages.range(range);
         if expected.is_ok()
-            && [Advice::DontNeed, Advice::Free].contains(&advice)
+            && [
+                Advice::DontNeed,
+                Advice::Free,
+                Advice::Cold,
+                Advice::PageOut,
+            ]
+            .contains(&advice)
             && models.any(|(_, model)| model.locking != Locking::Unlocked)
         {
             expected = Err(Errno::EINVAL);
@@ -258,6 +264,7 @@ impl World {
                 }
                 Advice::Unmergeable => model.mergeable = false,
                 Advice::Huge(huge) => model.huge = huge,
+                Advice::Cold | Advice::PageOut => {}
                 Advice::Free if model.told => model.forget(),
                 Advice::Free => model.freed = model.own.is_some(),
                 _ => model.forget(),
@@ -323,9 +330,11 @@ impl World {
     pub(super) fn note_copy(&mut self, process: usize, page: VirtualPage) {
         let owner = &mut self.processes[process];
         let entry = self.memory.entry(&owner.space, page.address());
-        if let (Entry::Page(pfn, _), Some(model)) = (entry, owner.pages.get_mut(&page))
-            && self.memory.frame_use(pfn) == Some(FrameState::Anonymous)
-        {
+        let private = match entry {
+            Entry::Page(pfn, _) => self.memory.frame_use(pfn) == Some(FrameState::Anonymous),
+            entry => matches!(entry, Entry::Swap(_)),
+        };
+        if private && let Some(model) = owner.pages.get_mut(&page) {
             model.detach(&self.files);
         }
     }

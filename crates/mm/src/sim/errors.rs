@@ -49,6 +49,7 @@ impl World {
                     model.may_be_lost.insert(index);
                 }
             }
+            Some(FrameState::Anonymous) if self.is_in_swap(pfn) => self.poison_in_swap(pfn),
             Some(FrameState::Anonymous | FrameState::Ksm) => self.mark_lost(pfn),
         }
         true

@@ -11,7 +11,7 @@ use super::ram::{Page, Ram};
 use super::schedule;
 use crate::{
     Access, Allocation, Entry, Errno, File, FileId, KernelFrame, Machine, PAGE_SIZE, PageRange,
-    Pfn, Poisoned, Protection, SpaceId, StoreError, UserFrame, Victim, VirtualPage,
+    Pfn, Poisoned, Protection, SpaceId, StoreError, SwapSlot, UserFrame, Victim, VirtualPage,
 };
 
 /// Bytes that are lost together.
@@ -20,6 +20,8 @@ pub const LINE: usize = 64;
 pub const FIRST_FRAME: u64 = 0x40000;
 /// How many CPUs have a translation cache.
 pub const CPUS: usize = 3;
+
+const NOISE: [u8; PAGE_SIZE] = [0xee; PAGE_SIZE];
 
 /// What the next countdown refuses.
 #[derive(Debug, Default)]
@@ -71,6 +73,7 @@ pub struct SimMachine<const INDEX_BITS: u32 = 9> {
     /// Few enough that a search of all is quick.
     caches: [crate::lock::Mutex<Cache>; CPUS],
     store: Mutex<HashMap<(FileId, u32), Page>>,
+    swap: Mutex<HashMap<SwapSlot, Page>>,
     refusals: Mutex<Refusals>,
     /// Something was refused since the last [`take_refused`](Self::take_refused).
     refused: AtomicBool,
@@ -92,6 +95,7 @@ impl<const INDEX_BITS: u32> SimMachine<INDEX_BITS> {
             descriptors: (0..descriptors).map(|_| AtomicU64::new(0)).collect(),
             caches: [const { crate::lock::Mutex::new(Cache::new()) }; CPUS],
             store: Mutex::default(),
+            swap: Mutex::default(),
             refusals: Mutex::default(),
             refused: AtomicBool::new(false),
             victims: Mutex::default(),
@@ -166,6 +170,11 @@ impl<const INDEX_BITS: u32> SimMachine<INDEX_BITS> {
     /// Puts a page into the store.
     pub fn preset(&self, file: FileId, index: u32, page: [u8; PAGE_SIZE]) {
         locked(&self.store).insert((file, index), Box::new(page));
+    }
+
+    /// How many slots the swap store has pages in.
+    pub fn swapped(&self) -> usize {
+        locked(&self.swap).len()
     }
 
     /// Translates as the hardware does, from the cache or by a walk that fills it, and accesses
@@ -441,6 +450,35 @@ impl<const INDEX_BITS: u32> Machine for SimMachine<INDEX_BITS> {
             *of != file.id() || u64::from(*index) <= page
         });
         Ok(())
+    }
+
+    fn swap_read(&self, slot: SwapSlot, into: &UserFrame) -> Result<(), Errno> {
+        schedule::point();
+        if self.io_fails() {
+            return Err(Errno::EIO);
+        }
+        // What was never written, or was freed, is noise.
+        let page = locked(&self.swap).get(&slot).cloned();
+        self.fill(into, &page.unwrap_or_else(|| Box::new(NOISE)));
+        Ok(())
+    }
+
+    fn swap_write(&self, slot: SwapSlot, from: &UserFrame) -> Result<(), StoreError> {
+        schedule::point();
+        let written = if self.io_fails() {
+            Err(StoreError::Io)
+        } else {
+            let page = self.ram.look(from.pfn(), |page| *page);
+            page.map_err(StoreError::Poisoned)
+        };
+        // A failing write may have written anything.
+        let page = Box::new(written.unwrap_or(NOISE));
+        locked(&self.swap).insert(slot, page);
+        written.map(|_| ())
+    }
+
+    fn swap_free(&self, slot: SwapSlot) {
+        locked(&self.swap).remove(&slot);
     }
 
     fn notify(&self, victim: Victim) {

@@ -31,6 +31,7 @@ mod remap;
 mod run;
 pub(crate) mod schedule;
 mod script;
+mod swap;
 mod world;
 
 pub use access::try_access;

@@ -15,6 +15,7 @@ use super::machine::{CPUS, FIRST_FRAME, locked};
 use super::racer::{Page, Racer};
 use super::run::words;
 use super::schedule::{Schedule, ended_operation};
+use super::swap::SLOTS;
 use super::world::{Checked, INDEX_BITS};
 use super::{Random, SimMachine, memory_with};
 use crate::compact::Obstacle;
@@ -82,6 +83,8 @@ pub struct RaceCounts {
     pub split: u64,
     /// Pages reclaimed.
     pub reclaimed: u64,
+    /// How often swap was emptied.
+    pub swaps_ended: u64,
     /// Pages written back.
     pub synced: u64,
     /// Blocks of frames that were emptied.
@@ -98,6 +101,7 @@ impl core::ops::AddAssign for RaceCounts {
         self.moved += other.moved;
         self.split += other.split;
         self.reclaimed += other.reclaimed;
+        self.swaps_ended += other.swaps_ended;
         self.synced += other.synced;
         self.emptied += other.emptied;
         self.healed += other.healed;
@@ -153,6 +157,7 @@ impl Track {
     fn new() -> Self {
         let memory = memory_with::<INDEX_BITS>(FRAMES);
         memory.set_huge_policy(HugePolicy::Always);
+        memory.swap_on(SLOTS).expect("there is memory");
         memory.set_hugetlb_pages(POOL);
         let kinds = [
             FileKind::Stored,
@@ -224,7 +229,7 @@ impl Track {
                 Entry::Page(pfn, _) => pfn,
                 _ => Pfn(FIRST_FRAME + u64::from(random.below(FRAMES))),
             };
-            match random.below(29) {
+            match random.below(30) {
                 0 => counts.injected += u64::from(self.poison(pfn, random.below(64))),
                 1 => counts.injected += u64::from(self.fail(pfn)),
                 // It may be on its way to a process or a cache; the next one, to be allocated.
@@ -253,12 +258,27 @@ impl Track {
                 28 => {
                     memory.set_hugetlb_pages(POOL);
                 }
+                29 => self.swap_off(&mut counts)?,
                 24 => counts.split += u64::from(self.split(space, number)),
                 _ => drop(memory.reclaim(2)),
             }
             ended_operation();
         }
         Ok((counts, Vec::new()))
+    }
+
+    /// Brings everything back from swap, if there is room for it.
+    fn swap_off(&self, counts: &mut RaceCounts) -> Checked {
+        match self.memory.swap_off() {
+            Ok(()) => counts.swaps_ended += 1,
+            // The other CPU does the same, or it was refused memory for swap.
+            Err(Errno::EINVAL | Errno::ENOMEM) => {}
+            Err(error) => return Err(format!("swapoff: {error:?}")),
+        }
+        match self.memory.swap_on(SLOTS) {
+            Ok(()) | Err(Errno::EBUSY | Errno::ENOMEM) => Ok(()),
+            Err(error) => Err(format!("swapon: {error:?}")),
+        }
     }
 
     /// Whether a huge page was there, and is split.
@@ -361,6 +381,10 @@ impl Track {
             .count();
         if memory.free_frames() + isolated != FRAMES as usize {
             return Err("frames have leaked".to_string());
+        }
+        let swap = memory.swap_statistics();
+        if swap.free != swap.slots || memory.machine().swapped() > 0 {
+            return Err("slots of swap have leaked".to_string());
         }
         Ok(())
     }

@@ -74,7 +74,7 @@ impl<'t> Racer<'t> {
     pub(super) fn run(mut self, operations: u32) -> Checked<(RaceCounts, Vec<Page>)> {
         for _ in 0..operations {
             let number = self.random.below(self.pages.len() as u32) as usize;
-            match self.random.below(25) {
+            match self.random.below(28) {
                 0..7 => self.load(number)?,
                 7..14 => self.store(number)?,
                 14 => self.forget(number)?,
@@ -86,6 +86,9 @@ impl<'t> Racer<'t> {
                 22 => self.pin(number)?,
                 23 => self.move_away_and_back(number)?,
                 24 => self.lock(number)?,
+                25 => self.page_out(number)?,
+                26 => self.collapse(number)?,
+                27 => self.give_up(number)?,
                 _ => self.fork(number)?,
             }
             self.counts.operations += 1;
@@ -346,6 +349,54 @@ impl<'t> Racer<'t> {
         }
         self.load(number)?;
         self.insist(|| lock(Locking::Unlocked))
+    }
+
+    /// Puts a page into swap, and reads it.
+    fn page_out(&mut self, number: usize) -> Checked {
+        // What is in the pool stays.
+        if !self.pages[number].is_pooled() {
+            self.insist(|| self.advise(number, Advice::PageOut))?;
+        }
+        self.load(number)
+    }
+
+    /// Makes a huge page of all pages of a sort, if that can be done, and reads one.
+    fn collapse(&mut self, number: usize) -> Checked {
+        let start = page(number / EACH * EACH).address();
+        let length = (EACH * PAGE_SIZE) as u64;
+        let memory = &self.track.memory;
+        match memory.madvise(self.space, start, length, Advice::Collapse) {
+            // There is no block, somebody holds a page, or one is lost.
+            Ok(()) | Err(Errno::ENOMEM | Errno::EAGAIN | Errno::EINVAL | Errno::EIO) => {}
+            Err(Errno::EBUSY) => {}
+            Err(error) => return Err(format!("process {}: collapse: {error:?}", self.cpu)),
+        }
+        self.load(number)
+    }
+
+    /// Gives a private page up, and then stores to all of it: until then it may turn into zeros.
+    fn give_up(&mut self, number: usize) -> Checked {
+        if self.pages[number].sort != Sort::Private {
+            return Ok(());
+        }
+        self.insist(|| self.advise(number, Advice::Free))?;
+        // What was lost was given up too.
+        self.pages[number].lost = false;
+        let bytes = [self.random.below(256) as u8; PAGE_SIZE];
+        for _ in 0..PATIENCE {
+            let ended = self.access(number, Access::Store, |machine, pfn| {
+                machine.cpu_store(pfn, 0, &bytes);
+                true
+            })?;
+            if ended {
+                self.pages[number].bytes = bytes;
+            }
+            if ended || self.pages[number].lost {
+                return Ok(());
+            }
+            wait();
+        }
+        Err(format!("process {} gets no memory", self.cpu))
     }
 
     /// Lets a child read and write what it got, and ends it.

@@ -77,6 +77,10 @@ kinds! {
     Truncate 3,
     /// Reclaim under memory pressure.
     Reclaim 3,
+    /// `madvise(MADV_PAGEOUT)`, `MADV_COLD`.
+    PageOut 6,
+    /// `swapoff`, and `swapon` again.
+    SwapOff 1,
     /// Poisons a line of a page of a process.
     Poison 6,
     /// Poisons a line of any frame that is not the kernel's.

@@ -1,6 +1,6 @@
 //! The world that scripts run in: steps on a manager, checked against the model.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::format;
 use std::rc::Rc;
 use std::string::{String, ToString};
@@ -9,6 +9,7 @@ use std::vec::Vec;
 use super::machine::FIRST_FRAME;
 use super::model::{FileModel, Process};
 use super::pins::Pin;
+use super::swap::SLOTS;
 use super::{CPUS, Kind, SimMachine, Step, try_access};
 use crate::{
     Access, Advice, Entry, FileKind, FrameState, HugePolicy, Locking, Memory, OnFork, Outcome,
@@ -84,6 +85,10 @@ counts! {
     taken = "huge pages taken",
     /// Huge pages of the pool that an error left in small pieces.
     dissolved = "huge pages dissolved",
+    /// Pages that advice put into swap.
+    swapped = "pages swapped out",
+    /// Frames that failed, and whose page was read again from swap.
+    reread = "frames in swap too",
 }
 
 /// A manager of so many simulated frames, with the tables of the hardware.
@@ -107,6 +112,8 @@ pub struct World {
     pub(super) pins: Vec<Pin>,
     /// How many corrected errors a frame has had.
     pub(super) corrected: BTreeMap<Pfn, u16>,
+    /// Frames that failed while swap had their page too, as it still has.
+    pub(super) latent: BTreeSet<Pfn>,
     pub(super) next_ticket: u32,
     /// Something was refused in this step.
     pub(super) refused: bool,
@@ -161,6 +168,7 @@ impl World {
         let two = memory.set_ksm_max_page_sharing(2);
         two.expect("nothing is merged yet");
         memory.set_corrected_threshold(THRESHOLD);
+        memory.swap_on(SLOTS).expect("there is memory");
         let merging = memory.set_memory_merge(&space, true);
         merging.expect("it needs no memory");
         let processes = std::vec![Process {
@@ -176,6 +184,7 @@ impl World {
             files,
             pins: Vec::new(),
             corrected: Default::default(),
+            latent: Default::default(),
             next_ticket: 0,
             refused: false,
             counts: Counts::default(),
@@ -200,6 +209,7 @@ impl World {
     /// What is wrong.
     pub fn step(&mut self, step: Step) -> Checked {
         self.counts.steps += 1;
+        self.expect_shortage();
         let [a, b, c, d] = step.numbers;
         let process = a as usize % self.processes.len();
         let page = VirtualPage(WINDOW + u64::from(b % WINDOW_PAGES));
@@ -229,6 +239,8 @@ impl World {
                 let on_fork = [OnFork::Inherit, OnFork::Omit, OnFork::Wipe][d as usize % 3];
                 self.advise(process, page, c, Advice::Fork(on_fork))?;
             }
+            Kind::PageOut => self.page_out(process, page, c, d)?,
+            Kind::SwapOff => self.swap_off()?,
             Kind::Huge => self.huge(process, page, c, d)?,
             Kind::Split => self.split(process, page)?,
             Kind::Collapse => self.collapse(process, page, c, d)?,
@@ -273,7 +285,9 @@ impl World {
         self.check_victims()?;
         self.note_blocks();
         self.check_pool()?;
+        self.note_left_swap();
         self.check_pins()?;
+        self.check_swap()?;
         self.memory
             .check()
             .map_err(|violation| format!("{violation:?}"))
@@ -318,6 +332,10 @@ impl World {
             .count();
         if memory.free_frames() + isolated != FRAMES as usize {
             return Err("frames have leaked".to_string());
+        }
+        let swap = memory.swap_statistics();
+        if swap.free != swap.slots || memory.machine().swapped() > 0 {
+            return Err("slots of swap have leaked".to_string());
         }
         self.counts.isolated = isolated as u64;
         Ok(self.counts)
