@@ -78,6 +78,14 @@ impl World {
             // Nobody else is in the middle of anything, so nothing is in the way.
             Ok(report) if report.action == Action::Recovered && report.signal.is_none() => Ok(()),
             Ok(report) if report.signal.is_none() && self.is_pinned(pfn) => Ok(()),
+            // Another piece is pinned, and keeps a huge page that was lost as a whole before.
+            Ok(report)
+                if report.page == PageType::UnsplitThp
+                    && report.signal.is_none()
+                    && self.is_block_pinned(pfn) =>
+            {
+                Ok(())
+            }
             // But a huge page cannot be split without memory.
             Ok(report)
                 if matches!(report.page, PageType::UnsplitThp | PageType::HugePage)

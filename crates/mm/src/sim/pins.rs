@@ -4,7 +4,7 @@ use std::format;
 
 use super::World;
 use super::model::PageModel;
-use super::world::Checked;
+use super::world::{Checked, INDEX_BITS};
 use crate::{
     Access, Entry, Errno, FrameState, Locking, PAGE_SIZE, Pfn, PinnedFrame, Sharing, SpaceId,
     VirtualPage,
@@ -26,6 +26,14 @@ pub(super) struct Pin {
 impl World {
     pub(super) fn is_pinned(&self, pfn: Pfn) -> bool {
         self.pins.iter().any(|pin| pin.pin.frame().pfn() == pfn)
+    }
+
+    /// Whether a frame of the block that this one is in is pinned.
+    pub(super) fn is_block_pinned(&self, pfn: Pfn) -> bool {
+        let block = |pfn: Pfn| pfn.0 >> INDEX_BITS;
+        self.pins
+            .iter()
+            .any(|pin| block(pin.pin.frame().pfn()) == block(pfn))
     }
 
     pub(super) fn pin(&mut self, process: usize, page: VirtualPage, c: u32) -> Checked {
