@@ -73,14 +73,14 @@ impl Injector {
         }
     }
 
-    /// Makes the line fail when it is read, and firmware keep silent about it.
+    /// Makes the line fail in a particular way.
     ///
     /// # Errors
     ///
-    /// If this is not the monitor, or it refuses.
-    pub fn poison_in_silence(&self, line: u64) -> Result<()> {
-        let what = "keep firmware silent";
-        self.monitor(what, Command::Poison, line, LINE, Policy::NO_RECORD)
+    /// If this is not the monitor, or it refuses: not every machine has every way.
+    pub fn poison_so(&self, line: u64, policy: Policy) -> Result<()> {
+        let what = "make memory fail in this way";
+        self.monitor(what, Command::Poison, line, LINE, policy)
     }
 
     /// Makes the line good again, whatever it now holds.

@@ -192,7 +192,7 @@ pub(crate) fn table(cases: &[Case]) -> String {
         }
     }
     let mut text = format!(
-        "{:<16}{:<8}{:>7}{:>10}{:>8}{:>13}{:>9}{:>12}{:>16}\n",
+        "{:<23}{:<8}{:>7}{:>10}{:>8}{:>13}{:>9}{:>12}{:>16}\n",
         "scenario",
         "recover",
         "cases",
@@ -215,7 +215,7 @@ pub(crate) fn table(cases: &[Case]) -> String {
         // Writing to a string cannot fail.
         let _ = writeln!(
             text,
-            "{name:<16}{recover:<8}{:>7}{:>10}{:>8}{:>13}{:>9}{:>12}{median:>16}",
+            "{name:<23}{recover:<8}{:>7}{:>10}{:>8}{:>13}{:>9}{:>12}{median:>16}",
             row.cases, row.survived, row.panics, row.corruptions, row.skipped, row.mismatches,
         );
     }

@@ -59,11 +59,6 @@ pub enum Violation {
 }
 
 impl<M: Machine> Memory<M> {
-    /// Whether an error in the frame is known.
-    pub fn is_poisoned(&self, pfn: Pfn) -> bool {
-        self.frames.find(pfn).is_some_and(|frame| frame.poisoned)
-    }
-
     /// Checks all invariants.
     ///
     /// # Errors
@@ -108,7 +103,7 @@ impl<M: Machine> Memory<M> {
                     [held + more[0], pins + more[1]]
                 });
             let expected = match frame.state {
-                FrameState::Kernel => 1,
+                FrameState::Kernel | FrameState::Table => 1,
                 _ => {
                     let swap = usize::from(frame.slot.is_some());
                     let entries = (mappers.len() + slots.len() + swap) as u32;

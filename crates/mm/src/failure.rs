@@ -227,7 +227,10 @@ impl<M: Machine> Memory<M> {
                 FrameState::Claimed => {
                     return Ok(self.report(PageType::FreeBuddy, Action::Delayed, None));
                 }
-                FrameState::Reserved | FrameState::Kernel | FrameState::Isolated => {
+                FrameState::Reserved
+                | FrameState::Kernel
+                | FrameState::Table
+                | FrameState::Isolated => {
                     return Ok(self.report(PageType::ReservedKernel, Action::Ignored, None));
                 }
                 FrameState::Anonymous | FrameState::Ksm | FrameState::File { .. }
@@ -533,6 +536,11 @@ impl<M: Machine> Memory<M> {
             delayed,
             recovered,
         }
+    }
+
+    /// Whether an error in the frame is known.
+    pub fn is_poisoned(&self, pfn: Pfn) -> bool {
+        self.frames.find(pfn).is_some_and(|frame| frame.poisoned)
     }
 
     /// How many bytes have an error (`HardwareCorrupted` in `/proc/meminfo`).

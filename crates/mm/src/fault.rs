@@ -434,7 +434,7 @@ impl<M: Machine> Fault<'_, M> {
                 });
         if fits && let Some(empty) = table.detach_empty(machine, self.page) {
             let loose = empty.flush(machine);
-            memory.frames.free_kernel(loose.into_table());
+            memory.frames.free_table(loose.into_table());
         }
         if fits && table.has_room_for_block(machine, self.page) {
             return Ok(block);

@@ -33,8 +33,10 @@ pub enum FrameState {
     Reserved,
     /// In the allocator, or on its way out of it.
     Free,
-    /// A translation table.
+    /// The kernel's own: its heap, its stacks.
     Kernel,
+    /// A translation table of a program's.
+    Table,
     /// Private memory of a process, or of several after a fork.
     Anonymous,
     /// A page of a file.
@@ -498,13 +500,13 @@ impl Frames {
         Ok(UserFrame(pfn))
     }
 
-    /// Allocates a frame for the kernel.
+    /// Allocates a frame for a translation table.
     ///
     /// # Errors
     ///
     /// `ENOMEM`.
-    pub(crate) fn allocate_kernel<M: Machine>(&self, machine: &M) -> Result<KernelFrame, Errno> {
-        self.allocate(machine, FrameState::Kernel).map(KernelFrame)
+    pub(crate) fn allocate_table<M: Machine>(&self, machine: &M) -> Result<KernelFrame, Errno> {
+        self.allocate(machine, FrameState::Table).map(KernelFrame)
     }
 
     /// Allocates a block of `2^order` frames for the kernel.
@@ -760,12 +762,12 @@ impl Frames {
         }
     }
 
-    /// Frees a frame of the kernel's, or isolates it if poisoned.
-    pub(crate) fn free_kernel(&self, kernel: KernelFrame) {
-        let mut frame = self.lock_known(kernel.0);
-        debug_assert_eq!(frame.state, FrameState::Kernel);
+    /// Frees the frame of a translation table, or isolates it if poisoned.
+    pub(crate) fn free_table(&self, table: KernelFrame) {
+        let mut frame = self.lock_known(table.0);
+        debug_assert_eq!(frame.state, FrameState::Table);
         frame.references = 0;
-        self.retire(&mut frame, kernel.0);
+        self.retire(&mut frame, table.0);
     }
 
     /// The allocator gets the frame while it is locked, so that whoever finds it poisoned and

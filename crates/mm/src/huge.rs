@@ -146,7 +146,7 @@ impl<M: Machine> Memory<M> {
             .map_err(|_| Errno::ENOMEM)?;
         self.frames.reserve_split(page, count, || self.permit())?;
         for _ in 0..count {
-            match self.frames.allocate_kernel(&self.machine) {
+            match self.frames.allocate_table(&self.machine) {
                 Ok(table) => parts.tables.push(table),
                 Err(error) => {
                     self.frames.unreserve_split(page);
@@ -172,7 +172,7 @@ impl<M: Machine> Memory<M> {
             };
             if let Err(table) = self.link_one(mapper, frozen, table) {
                 // It was unmapped meanwhile.
-                self.frames.free_kernel(table);
+                self.frames.free_table(table);
                 for piece in 0..self.frames.pieces() {
                     let frame = UserFrame::of_entry(Pfn(head.0 + piece));
                     self.end_mapping(mapper.offset(piece), frame);
@@ -236,7 +236,7 @@ impl<M: Machine> Memory<M> {
                     }
                 }
                 Entry::HwPoison(_) => {
-                    let table = self.frames.allocate_kernel(&self.machine)?;
+                    let table = self.frames.allocate_table(&self.machine)?;
                     let divided =
                         inner
                             .table
@@ -266,7 +266,7 @@ impl Parts {
     /// Gives back the tables that were not needed.
     fn free<M: Machine>(self, memory: &Memory<M>) {
         for table in self.tables {
-            memory.frames.free_kernel(table);
+            memory.frames.free_table(table);
         }
     }
 }

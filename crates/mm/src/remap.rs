@@ -274,7 +274,7 @@ impl<M: Machine> Memory<M> {
                 && let Some(empty) = inner.table.detach_empty(&self.machine, target)
             {
                 let loose = empty.flush(&self.machine);
-                self.frames.free_kernel(loose.into_table());
+                self.frames.free_table(loose.into_table());
             }
             let to_pages = moved_entry(found, target);
             if let Some(stale) = inner.table.relocate(&self.machine, page, to_pages) {

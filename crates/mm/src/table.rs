@@ -180,7 +180,7 @@ impl PageTable {
         frames: &Frames,
         space: SpaceId,
     ) -> Result<Self, Errno> {
-        let root = frames.allocate_kernel(machine)?;
+        let root = frames.allocate_table(machine)?;
         machine.zero_table(&root);
         Ok(Self {
             root,
@@ -206,7 +206,12 @@ impl PageTable {
                 Some(next) => table = KernelFrame::of_descriptor(next),
                 None if descriptor == 0 => return Err(level),
                 None => {
-                    debug_assert_eq!(level, LAST - 1, "blocks are of one size");
+                    // But where a descriptor of another level is lost, it stands for more.
+                    debug_assert!(
+                        level == LAST - 1
+                            || matches!(Entry::decode(descriptor), Entry::HwPoison(_)),
+                        "blocks are of one size"
+                    );
                     let pages = PageRange::block(page, M::INDEX_BITS);
                     return Ok(Slot {
                         table,
@@ -326,7 +331,7 @@ impl PageTable {
                 // A block is an entry already.
                 None if descriptor != 0 => return Ok(()),
                 None => {
-                    let fresh = frames.allocate_kernel(machine)?;
+                    let fresh = frames.allocate_table(machine)?;
                     machine.zero_table(&fresh);
                     machine.store_entry(&table, slot, encode_table(fresh.pfn()));
                     fresh.pfn()
@@ -619,7 +624,7 @@ impl PageTable {
         self.ended = true;
         machine.invalidate(self.space, PageRange::ALL);
         self.free_below(machine, frames, &self.root, 0);
-        frames.free_kernel(KernelFrame::of_descriptor(self.root.pfn()));
+        frames.free_table(KernelFrame::of_descriptor(self.root.pfn()));
     }
 
     fn free_below<M: Machine>(
@@ -637,7 +642,7 @@ impl PageTable {
             if level + 1 < LAST {
                 self.free_below(machine, frames, &next, level + 1);
             }
-            frames.free_kernel(next);
+            frames.free_table(next);
         }
     }
 }

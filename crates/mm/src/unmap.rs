@@ -80,7 +80,7 @@ impl<'m, M: Machine> Gather<'m, M> {
         self.count = 0;
         let tables = &mut self.tables[..self.table_count];
         for table in tables.iter_mut().filter_map(Option::take) {
-            self.memory.frames.free_kernel(table.flushed_with(range));
+            self.memory.frames.free_table(table.flushed_with(range));
         }
         self.table_count = 0;
     }
@@ -117,7 +117,10 @@ impl<M: Machine> Memory<M> {
             let Some((found, entry)) = inner.table.next(&self.machine, range) else {
                 break;
             };
-            debug_assert!(pages.covers(found), "a block crosses the end");
+            debug_assert!(
+                pages.covers(found) || matches!(entry, Entry::HwPoison(_)),
+                "a block crosses the end"
+            );
             let first = found.start();
             rest = PageRange::new(found.end(), pages.end());
             if entry == Entry::Reserved {

@@ -160,7 +160,7 @@ fn pages_of_files_move_too_and_tables_stay() {
     memory.compact(4).unwrap();
     assert!(memory.free_blocks()[4..].iter().any(|count| *count > 0));
     memory.check().unwrap();
-    assert_eq!(memory.frame_state(tables), Some(FrameState::Kernel));
+    assert_eq!(memory.frame_state(tables), Some(FrameState::Table));
     for page in 0..pages {
         let mut byte = [0];
         let position = page * PAGE_SIZE as u64;

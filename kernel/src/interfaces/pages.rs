@@ -65,13 +65,13 @@ fn flags(facts: Option<FrameFacts>) -> u64 {
     let state = match facts.state {
         FrameState::Reserved => RESERVED,
         FrameState::Free => BUDDY,
-        FrameState::Kernel => PAGE_TABLE,
+        FrameState::Table => PAGE_TABLE,
         FrameState::Anonymous => USED | ANONYMOUS | SWAP_BACKED,
         FrameState::File { .. } => USED,
         FrameState::Ksm => USED | ANONYMOUS | KSM,
         FrameState::Hugetlb => HUGE,
         FrameState::Tail => COMPOUND_TAIL,
-        FrameState::Claimed | FrameState::Isolated => 0,
+        FrameState::Kernel | FrameState::Claimed | FrameState::Isolated => 0,
     };
     let when = |condition, flags| if condition { flags } else { 0 };
     let is_head = facts.huge && facts.state != FrameState::Tail;

@@ -10,12 +10,13 @@ use super::process::Own;
 use crate::error::Result;
 use crate::fs::pseudo::{To, line, read_only};
 use crate::init::command_line;
-use crate::memory::{manager, total_bytes};
+use crate::memory::{Ranges, manager, ram, total_bytes};
 
 pub(super) fn add(roots: &Roots) {
     let proc = &roots.proc;
     proc.file("cmdline", 0o444, read_only(|| Ok(line(command_line()))));
     proc.file("filesystems", 0o444, read_only(|| Ok(FILE_SYSTEMS.into())));
+    proc.file("iomem", 0o400, read_only(|| Ok(iomem(&ram()))));
     proc.file("meminfo", 0o444, read_only(meminfo));
     proc.link("self", Own);
     proc.link("mounts", To("self/mounts"));
@@ -32,6 +33,14 @@ nodev\tdevtmpfs
 nodev\tdebugfs
 ";
 
+/// `/proc/iomem`: RAM.
+fn iomem(ram: &Ranges) -> String {
+    let lines = ram
+        .iter()
+        .map(|(start, end)| format!("{start:08x}-{:08x} : System RAM\n", end - 1));
+    lines.collect()
+}
+
 /// `/proc/meminfo`, as far as there is something to say.
 fn meminfo() -> Result<String> {
     let manager = manager();
@@ -46,4 +55,21 @@ fn meminfo() -> Result<String> {
         free >> 10,
         manager.corrupted_bytes() >> 10,
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::iomem;
+    use crate::memory::Ranges;
+
+    #[test]
+    fn ram_is_listed_with_its_last_byte() {
+        let mut ram = Ranges::new();
+        ram.add(0x4000_0000, 0x8000_0000).unwrap();
+        ram.remove(0x5000_0000, 0x5000_1000).unwrap();
+        assert_eq!(
+            iomem(&ram),
+            "40000000-4fffffff : System RAM\n50001000-7fffffff : System RAM\n"
+        );
+    }
 }

@@ -3,10 +3,12 @@
 mod access;
 #[cfg(target_os = "none")]
 pub mod heap;
+mod lost;
 mod ranges;
 pub mod store;
 mod transfer;
 
+pub use self::lost::{LostLines, lost_descriptors};
 pub use self::ranges::{Full, Ranges};
 pub use self::transfer::{Cause, Sink, Source, Stopped, UserAddress, UserRange};
 
@@ -48,6 +50,20 @@ pub fn try_manager() -> Option<&'static Manager> {
 static RESERVE: AtomicUsize = AtomicUsize::new(0);
 #[cfg(target_os = "none")]
 const LEAST_RESERVE: usize = 256;
+
+static RAM: spin::Once<Ranges> = spin::Once::new();
+
+/// All RAM of the machine, by physical address, whoever uses it. Empty before boot has read what
+/// there is, and under test.
+pub fn ram() -> Ranges {
+    RAM.get().copied().unwrap_or_default()
+}
+
+/// Remembers it.
+#[cfg(target_os = "none")]
+pub fn note_ram(ram: Ranges) {
+    RAM.call_once(|| ram);
+}
 
 /// Makes the memory manager, of these frames.
 ///

@@ -43,6 +43,11 @@ pub enum Verdict {
 }
 
 impl Abort {
+    /// Whether a program's memory was accessed, by whomever: its address has bit 55 clear.
+    pub(super) fn is_of_user_memory(&self) -> bool {
+        self.address.is_some_and(|address| address >> 55 & 1 == 0)
+    }
+
     /// The abort that `ESR_EL1` and `FAR_EL1` describe, if it is one of this kind. Anything else is
     /// a fault, and no business of this module. `translate` gives the physical address of a virtual
     /// one, with the rights of who met the error.

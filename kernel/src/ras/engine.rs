@@ -1,16 +1,18 @@
 //! From an exception to pages that are given up: what happens at once, and what is left for later.
 
 use alloc::boxed::Box;
+use core::ops::RangeInclusive;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use apei::{NotificationKind, Platform};
 use cper::{ArmErrorKinds, Entry, Section, SectionFlags, Severity, StatusBlock};
 use mm::{
-    Action, AddressSpace, Consumer, Context, Entry as TableEntry, Errno, Machine, Memory,
-    PAGE_SIZE, Pfn, VirtualAddress,
+    Action, AddressSpace, Consumer, Context, Entry as TableEntry, Errno, FrameState, Machine,
+    Memory, PAGE_SIZE, Pfn, VirtualAddress,
 };
 
 use crate::arch::cpu;
+use crate::memory::lost_descriptors;
 use crate::ras::abort::{Abort, Mode, Severity as SErrorSeverity, Verdict};
 use crate::ras::corrected::Counts;
 use crate::ras::queue::{NOBODY, Queue, Taken};
@@ -140,7 +142,7 @@ impl<P: Platform + Copy> Engine<P> {
             return Verdict::Panic("uncontainable memory error");
         }
         if abort.mode == Mode::Kernel {
-            if abort.on_walk {
+            if abort.on_walk && !abort.is_of_user_memory() {
                 return Verdict::Panic("memory error in a translation table of the kernel's");
             }
             if !self.recovers {
@@ -278,12 +280,13 @@ impl<P: Platform + Copy> Engine<P> {
                 }
             })
             .or_else(|| work.address(&mut signal));
-        if !cause.is_users() {
-            return;
-        }
+        // Whoever walked it, the program cannot go on with what is left of its tables.
         if cause.abort().is_some_and(|abort| abort.on_walk) {
             log::error!("Memory failure: a translation table of the running program's is lost");
             return signal(Info::kernel(Signal::SIGKILL));
+        }
+        if !cause.is_users() {
+            return;
         }
         match settled {
             Some(Fate::Settled) => {}
@@ -330,7 +333,11 @@ impl<P, M: Machine> Work<'_, P, M> {
             match (block.severity(), entry.info.severity) {
                 (Severity::Corrected, Severity::Corrected) => self.corrected(&entry),
                 (Severity::Recoverable, Severity::Recoverable) => {
-                    let _ = for_each_page(&entry, |pfn| {
+                    let _ = for_each_range(&entry, |range| {
+                        let pfn = Pfn(range.start() / PAGE_SIZE as u64);
+                        if self.cause.abort().is_some_and(|abort| abort.on_walk) {
+                            self.descriptors_failed(pfn, range);
+                        }
                         let one = self.failed(pfn, signal);
                         // The worst of several counts.
                         if !matches!(fate, Some(Fate::Unchanged)) {
@@ -364,6 +371,16 @@ impl<P, M: Machine> Work<'_, P, M> {
             // Somebody was faster: the access is repeated, and faults.
             _ => Fate::Settled,
         })
+    }
+
+    /// A line of a translation table has failed: nobody is to read it again.
+    fn descriptors_failed(&self, table: Pfn, range: RangeInclusive<u64>) {
+        if self.memory.frame_state(table) != Some(FrameState::Table) {
+            return;
+        }
+        if !lost_descriptors().add(range) {
+            log::error!("Memory failure: too many translation tables are lost");
+        }
     }
 
     fn consumer(&self) -> Option<Consumer> {
@@ -422,7 +439,8 @@ impl<P, M: Machine> Work<'_, P, M> {
     fn corrected(&self, entry: &Entry<'_>) {
         let is_over = entry.info.flags.contains(SectionFlags::THRESHOLD_EXCEEDED);
         let now = self.finisher.now;
-        let _ = for_each_page(entry, |pfn| {
+        let _ = for_each_range(entry, |range| {
+            let pfn = Pfn(range.start() / PAGE_SIZE as u64);
             if is_over || self.engine.corrected.lock().add(pfn, now) {
                 soft_offline(self.memory, pfn);
             }
@@ -449,23 +467,24 @@ pub(super) fn soft_offline<M: Machine>(memory: &Memory<M>, pfn: Pfn) -> bool {
     }
 }
 
-/// Calls `visit` for each page that the entry says has failed. `None` if it says nothing.
-fn for_each_page(entry: &Entry<'_>, mut visit: impl FnMut(Pfn)) -> Option<()> {
+/// Calls `visit` for each range of physical addresses, in one page, that the entry says has failed.
+/// `None` if it says nothing.
+fn for_each_range(entry: &Entry<'_>, mut visit: impl FnMut(RangeInclusive<u64>)) -> Option<()> {
     const PAGE: u64 = PAGE_SIZE as u64;
     match entry.section().ok()? {
         Section::Memory(memory) => {
             let range = memory.physical_range()?;
-            let (first, last) = (range.start() / PAGE, range.end() / PAGE);
-            (first..=last)
-                .take(MOST_PAGES as usize)
-                .for_each(|number| visit(Pfn(number)));
+            let (start, end) = (*range.start(), *range.end());
+            for page in (start / PAGE..=end / PAGE).take(MOST_PAGES as usize) {
+                visit(start.max(page * PAGE)..=end.min(page * PAGE + (PAGE - 1)));
+            }
         }
         Section::ArmProcessor(arm) => {
             let is_cache = |kinds: ArmErrorKinds| kinds.contains(ArmErrorKinds::CACHE);
             let errors = arm.errors.iter().filter(|error| is_cache(error.kinds()));
             errors
                 .filter_map(|error| error.physical_address())
-                .for_each(|address| visit(Pfn(address / PAGE)));
+                .for_each(|address| visit(address..=address));
         }
         Section::Other { .. } => {}
     }

@@ -59,7 +59,7 @@ use crate::ras::queue::NOBODY;
 use crate::ras::sources::Firmware;
 use crate::sync::{Mutex, WaitQueue};
 use crate::task::signal::force;
-use crate::task::{Name, Thread, Work, current, id, scheduler, try_current};
+use crate::task::{Name, Pid, Thread, Work, current, id, scheduler, try_current};
 
 static ENGINE: spin::Once<Engine<arch::Firmware>> = spin::Once::new();
 
@@ -218,9 +218,18 @@ fn injector() -> Result<einj::Injector<'static, arch::Firmware>> {
     injector.ok_or(Errno::ENOENT)
 }
 
-/// Whose errors those are that happen now.
+/// Finishes what the running thread has met while it ended, after which it never goes back to user
+/// mode.
+pub fn finish_last() {
+    if current().work.has(Work::MEMORY_FAILURE) {
+        finish();
+    }
+}
+
+/// Whose errors those are that happen now. Threads of the kernel's do not go back to user mode.
 fn owner() -> u32 {
-    try_current().map_or(NOBODY, |thread| thread.id().0)
+    let thread = try_current().filter(|thread| thread.process.id != Pid::NONE);
+    thread.map_or(NOBODY, |thread| thread.id().0)
 }
 
 fn note_work() {

@@ -318,10 +318,16 @@ fn a_table_walk_ends_the_program_or_the_system() {
     assert_eq!(verdict, Verdict::Resume);
     assert_eq!(bench.finish(), [Info::kernel(Signal::SIGKILL)]);
     assert!(!bench.is_isolated(), "the page itself is good");
-    let verdict = bench
-        .engine
-        .synchronous_abort(CPU, THREAD, &walk(Mode::Kernel));
-    assert!(matches!(verdict, Verdict::Panic(_)));
+    // The kernel on the program's behalf.
+    let kernels = walk(Mode::Kernel);
+    let verdict = bench.engine.synchronous_abort(CPU, THREAD, &kernels);
+    assert_eq!(verdict, Verdict::FixUp);
+    assert_eq!(bench.finish(), [Info::kernel(Signal::SIGKILL)]);
+    for address in [None, Some(0xffff_0000_0000_1000)] {
+        let own = Abort { address, ..kernels };
+        let verdict = bench.engine.synchronous_abort(CPU, THREAD, &own);
+        assert!(matches!(verdict, Verdict::Panic(_)));
+    }
 }
 
 #[test]

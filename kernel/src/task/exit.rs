@@ -5,6 +5,7 @@ use core::sync::atomic::Ordering;
 
 use crate::arch::thread::wake;
 use crate::memory::UserAddress;
+use crate::ras;
 use crate::task::signal::{Detail, Info, Signal, code, send, send_to_group};
 use crate::task::{Pid, Process, Thread, Work, current, futex, id, scheduler, timer, tree};
 
@@ -134,6 +135,7 @@ pub(in crate::task) fn leave(thread: &Arc<Thread>, status: Status) {
         };
         finish(&process, status);
     }
+    ras::finish_last();
 }
 
 /// Tells those who wait for futexes of the thread that it ends.

@@ -128,7 +128,7 @@ impl<M: Machine> Fault<'_, M> {
             self.remove_reservation();
         } else if let Some(empty) = table.detach_empty(machine, self.page) {
             let loose = empty.flush(machine);
-            self.memory.frames.free_kernel(loose.into_table());
+            self.memory.frames.free_table(loose.into_table());
         }
         let entry = Entry::Page(fresh.into_entry(), self.vma.protection);
         table.mark(machine, self.block(), entry);

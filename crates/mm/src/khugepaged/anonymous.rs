@@ -97,7 +97,7 @@ impl<M: Machine> Memory<M> {
                 self.end_mapping(mapper, UserFrame::of_entry(pfn));
             }
         }
-        self.frames.free_kernel(loose.into_table());
+        self.frames.free_table(loose.into_table());
         Ok(())
     }
 

@@ -38,6 +38,7 @@ impl World {
             None
             | Some(
                 FrameState::Kernel
+                | FrameState::Table
                 | FrameState::Claimed
                 | FrameState::Isolated
                 | FrameState::Reserved
@@ -250,8 +251,8 @@ impl World {
         let state = self.memory.frame_state(pfn);
         match got {
             // It was known to have an error, and is the kernel's.
-            Ok(()) if state == Some(FrameState::Kernel) && self.memory.is_poisoned(pfn) => Ok(()),
-            Err(Errno::EBUSY) if state == Some(FrameState::Kernel) => Ok(()),
+            Ok(()) if state == Some(FrameState::Table) && self.memory.is_poisoned(pfn) => Ok(()),
+            Err(Errno::EBUSY) if state == Some(FrameState::Table) => Ok(()),
             Ok(()) if self.memory.frame_state(pfn) == Some(FrameState::Isolated) => Ok(()),
             Ok(()) => Err(format!("{pfn:?} is still in use after soft offline")),
             Err(Errno::ENOMEM) => self.out_of_memory(),

@@ -9,6 +9,7 @@ use std::vec::Vec;
 
 use super::ram::{Page, Ram};
 use super::schedule;
+use crate::entry::decode_table;
 use crate::{
     Access, Allocation, Entry, Errno, File, FileId, KernelFrame, Machine, PAGE_SIZE, PageRange,
     Pfn, Poisoned, Protection, SpaceId, StoreError, SwapSlot, UserFrame, Victim, VirtualPage,
@@ -18,6 +19,9 @@ use crate::{
 pub const LINE: usize = 64;
 /// Where simulated RAM starts: 1 GiB.
 pub const FIRST_FRAME: u64 = 0x40000;
+
+/// Descriptors in a line of 64 bytes.
+const DESCRIPTORS_OF_LINE: u64 = 8;
 /// How many CPUs have a translation cache.
 pub const CPUS: usize = 3;
 
@@ -70,6 +74,8 @@ pub struct SimMachine<const INDEX_BITS: u32 = 9> {
     ram: Ram,
     /// The descriptors of each frame, if it is a table: walks take no lock, as the hardware's.
     descriptors: Vec<AtomicU64>,
+    /// Eight descriptors in a line that cannot be read: the number of the first, by eight.
+    lost_descriptors: AtomicU64,
     /// Few enough that a search of all is quick.
     caches: [crate::lock::Mutex<Cache>; CPUS],
     store: Mutex<HashMap<(FileId, u32), Page>>,
@@ -93,6 +99,7 @@ impl<const INDEX_BITS: u32> SimMachine<INDEX_BITS> {
         Self {
             ram: Ram::new(frames),
             descriptors: (0..descriptors).map(|_| AtomicU64::new(0)).collect(),
+            lost_descriptors: AtomicU64::new(u64::MAX),
             caches: [const { crate::lock::Mutex::new(Cache::new()) }; CPUS],
             store: Mutex::default(),
             swap: Mutex::default(),
@@ -118,6 +125,20 @@ impl<const INDEX_BITS: u32> SimMachine<INDEX_BITS> {
     /// Poisons a line of a frame.
     pub fn poison(&self, pfn: Pfn, line: usize) {
         self.ram.poison(pfn, line);
+    }
+
+    /// Poisons the line of a translation table that a walk for `page` from `root` reads so many
+    /// `levels` above the last. There is one such line at a time. Returns the table.
+    pub fn poison_table(&self, root: Pfn, page: VirtualPage, levels: u32) -> Option<Pfn> {
+        let mut table = root;
+        for level in (levels + 1..=3).rev() {
+            table = decode_table(self.load(table, page, level))?;
+        }
+        let slot = index_at(page, levels, INDEX_BITS);
+        let descriptor = ((table.0 - FIRST_FRAME) << INDEX_BITS) + slot as u64;
+        self.lost_descriptors
+            .store(descriptor / DESCRIPTORS_OF_LINE, Ordering::Relaxed);
+        Some(table)
     }
 
     /// A frame with a poisoned line.
@@ -247,17 +268,14 @@ impl<const INDEX_BITS: u32> SimMachine<INDEX_BITS> {
             if level == 1 && descriptor & 0b11 == 0b01 {
                 return Some(Last::Block(descriptor));
             }
-            if descriptor & 0b11 != 0b11 {
-                return None;
-            }
-            table = Pfn((descriptor & 0x0000_ffff_ffff_f000) >> 12);
+            table = decode_table(descriptor)?;
         }
         Some(Last::Table(table))
     }
 
     /// The descriptor for a page in a table so many levels above the last.
     fn load(&self, table: Pfn, page: VirtualPage, level: u32) -> u64 {
-        let slot = (page.0 >> (level * INDEX_BITS)) as usize & ((1 << INDEX_BITS) - 1);
+        let slot = index_at(page, level, INDEX_BITS);
         self.descriptor(table, slot).load(Ordering::Acquire)
     }
 
@@ -306,6 +324,11 @@ impl<const INDEX_BITS: u32> Default for SimMachine<INDEX_BITS> {
     fn default() -> Self {
         Self::new(0)
     }
+}
+
+/// The index of a page's descriptor in a table so many levels above the last.
+fn index_at(page: VirtualPage, levels: u32, index_bits: u32) -> usize {
+    (page.0 >> (levels * index_bits)) as usize & ((1 << index_bits) - 1)
 }
 
 /// Where a walk ends, but for the last table's entry.
@@ -395,6 +418,10 @@ impl<const INDEX_BITS: u32> Machine for SimMachine<INDEX_BITS> {
 
     fn load_entry(&self, table: &KernelFrame, index: usize) -> u64 {
         schedule::point();
+        let number = ((table.pfn().0 - FIRST_FRAME) << INDEX_BITS) + index as u64;
+        if number / DESCRIPTORS_OF_LINE == self.lost_descriptors.load(Ordering::Relaxed) {
+            return Entry::HwPoison(table.pfn()).encode();
+        }
         self.descriptor(table.pfn(), index).load(Ordering::Acquire)
     }
 

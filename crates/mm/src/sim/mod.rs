@@ -1,7 +1,7 @@
 //! Deterministic simulation: random programs on several address spaces and CPUs, with poison,
 //! refused allocations and failing stores at any moment, against a byte-exact oracle.
 //!
-//! [`run`] takes one step at a time. [`race`] interleaves CPUs inside their operations.
+//! [`run()`] takes one step at a time. [`race()`] interleaves CPUs inside their operations.
 //!
 //! Everything follows from the seed. After each step all invariants of [`Memory::check`] hold,
 //! every frame whose poison was consumed is isolated, and a process saw its own bytes, or an

@@ -293,7 +293,7 @@ impl Track {
     /// Poisons a line of a frame, unless it is the kernel's at this moment.
     fn poison(&self, pfn: Pfn, line: u32) -> bool {
         let state = self.memory.frame_state(pfn);
-        if matches!(state, Some(FrameState::Kernel | FrameState::Isolated)) {
+        if matches!(state, Some(FrameState::Table | FrameState::Isolated)) {
             return false;
         }
         locked(&self.failed).insert(pfn);

@@ -118,7 +118,7 @@ impl World {
     pub(super) fn tables(&self) -> usize {
         let is_table = |frame: &u64| {
             let state = self.memory.frame_state(Pfn(FIRST_FRAME + frame));
-            state == Some(FrameState::Kernel)
+            state == Some(FrameState::Table)
         };
         (0..u64::from(FRAMES)).filter(is_table).count()
     }

@@ -19,16 +19,17 @@ pub fn disable() -> Flags {
 /// Puts it back.
 pub fn restore(Flags(on): Flags) {
     if on {
-        enable();
+        run!("msr daifclr, #2");
     }
 }
 
-/// Unmasks interrupts of this CPU.
+/// Unmasks interrupts and asynchronous errors of this CPU, as a handler may when it has read the
+/// registers that say why it was called.
 pub(super) fn enable() {
-    run!("msr daifclr, #2");
+    run!("msr daifclr, #6");
 }
 
-/// Masks interrupts of this CPU.
+/// Masks both again, before a handler returns.
 pub(super) fn mask() {
-    run!("msr daifset, #2");
+    run!("msr daifset, #6");
 }

@@ -5,7 +5,7 @@ use core::fmt::Write;
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
-use mm::Pfn;
+use mm::{FrameState, Pfn};
 use syndrome::{Esr, Syndrome};
 
 use super::console::AtOnce;
@@ -123,7 +123,11 @@ fn owner(physical: u64) {
     let state = try_manager().and_then(|manager| manager.try_frame_state(page));
     match state {
         Some(state) => {
-            print!("page {:#x} (physical {physical:#x}) is {state:?}", page.0);
+            print!(
+                "page {:#x} (physical {physical:#x}) is {}",
+                page.0,
+                use_of(state)
+            );
         }
         None => {
             print!(
@@ -131,6 +135,22 @@ fn owner(physical: u64) {
                 page.0
             );
         }
+    }
+}
+
+/// What a frame is used for.
+fn use_of(state: FrameState) -> &'static str {
+    match state {
+        FrameState::Reserved => "reserved",
+        FrameState::Free => "free",
+        FrameState::Kernel => "of the kernel's heap or a stack",
+        FrameState::Table => "a translation table of a program's",
+        FrameState::Anonymous => "private memory of a program",
+        FrameState::File { .. } => "of a file in the page cache",
+        FrameState::Ksm => "private memory that programs share",
+        FrameState::Claimed => "claimed by compaction",
+        FrameState::Hugetlb | FrameState::Tail => "in a huge page",
+        FrameState::Isolated => "isolated",
     }
 }
 

@@ -138,12 +138,19 @@ fn start_memory(board: &Board) {
         *place = frame(start)..frame(end);
         count += 1;
     }
+    memory::note_ram(board.ram);
     memory::begin(machine::Machine::new(), &usable[..count]);
     cpu::give_emergency_stack(0).expect("there is memory at boot");
+    let image = layout::image_end() - layout::IMAGE;
     log::info!(
-        "Memory: {} KiB of RAM, {} KiB free",
+        "Memory: {} KiB of RAM, {} KiB free; the image takes {} KiB, frame table and heap {} KiB, \
+         {}.{} % in all",
         board.ram.total() >> 10,
-        (memory::manager().free_frames() * PAGE_SIZE) >> 10
+        (memory::manager().free_frames() * PAGE_SIZE) >> 10,
+        image >> 10,
+        length >> 10,
+        (image + length) * 100 / board.ram.total(),
+        (image + length) * 1000 / board.ram.total() % 10,
     );
 }
 

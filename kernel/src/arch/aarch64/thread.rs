@@ -200,7 +200,7 @@ unsafe extern "C" fn switch_stacks(from: *mut Context, to: *const Context) {
 unsafe extern "C" fn start_kernel() {
     naked_asm!(
         "bl {started}",
-        "msr daifclr, #2",
+        "msr daifclr, #6",
         "mov x0, x20",
         "blr x19",
         "brk #0",

@@ -9,6 +9,8 @@ mod arena;
 mod core_dump;
 mod process;
 mod scenario;
+mod table_walk;
+mod two_cpus;
 
 use std::io::{self, BufRead};
 use std::path::PathBuf;

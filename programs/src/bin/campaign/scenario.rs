@@ -7,17 +7,23 @@ use std::time::{Duration, Instant};
 use std::{fmt, ptr, slice};
 
 use anyhow::{Context, Result, ensure};
+use control::Policy;
 use programs::case::{Observation, Outcome, Scenario};
 use programs::inject::{Injector, Method};
 use programs::page::{Page, SIZE};
 use programs::signal::{self, BusError};
 
-use crate::arena::{Arena, Kind, content, disk_file, is_isolated, memory_file, physical_of_file};
-use crate::core_dump;
+use crate::arena::{
+    Arena, Kind, content, disk_file, is_isolated, memory_file, pattern, physical_of_file,
+};
 use crate::process::{fork, tell};
+use crate::{core_dump, table_walk, two_cpus};
+
+/// Where the kernel takes orders to do what it should not.
+const PROVOKE: &str = "/sys/kernel/debug/provoke-crash/DIRECT";
 
 /// How long another process may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// One case, and what it may use.
 #[derive(Clone, Debug)]
@@ -66,6 +72,17 @@ impl Case {
             Scenario::EarlyKill => self.early_kill(),
             Scenario::Patrol => self.patrol(),
             Scenario::Unclaimed => self.unclaimed(),
+            Scenario::LoadNoAddress => self.load_so(Policy::NO_FAR),
+            Scenario::LoadBareRecord => self.load_so(Policy::NO_PHYSICAL_ADDRESS),
+            Scenario::LoadProcessorRecord => self.load_so(Policy::PROCESSOR),
+            Scenario::CopyinNoAddress => self.copyin_so(Policy::NO_FAR),
+            Scenario::CopyinMasked => self.copyin_masked(),
+            Scenario::TwoCpus => two_cpus::run(self),
+            Scenario::TableWalk => table_walk::run(self),
+            Scenario::SerrorRestartable => self.load_so(Policy::SERROR | Policy::RESTARTABLE),
+            Scenario::SerrorRecoverable => self.load_so(Policy::SERROR),
+            Scenario::SerrorUncontainable => self.load_so(Policy::SERROR | Policy::UNCONTAINABLE),
+            Scenario::CopyinSerror => self.copyin_so(Policy::SERROR),
             Scenario::HardOffline => self.hard_offline(),
             Scenario::SoftOffline => self.soft_offline(),
             Scenario::NullPointer => {
@@ -102,15 +119,31 @@ impl Case {
     }
 
     fn load(&self) -> Result<Observation> {
+        self.load_after(|page| self.poison(page))
+    }
+
+    fn load_so(&self, policy: Policy) -> Result<Observation> {
+        let monitor = self.monitor()?;
+        self.load_after(|page| self.poison_so(&monitor, page, policy))
+    }
+
+    /// Makes the line fail in a way that only the monitor can.
+    fn poison_so(&self, monitor: &Injector, page: u64, policy: Policy) -> Result<()> {
+        let poisoned = monitor.poison_so(page + self.offset() as u64, policy);
+        poisoned.map_err(|error| Lacking(format!("{error:#}")).into())
+    }
+
+    fn load_after(&self, poison: impl FnOnce(u64) -> Result<()>) -> Result<Observation> {
         let arena = Arena::new(Kind::Private, self.seed)?;
         let page = arena.target()?;
         let physical = page.physical()?;
         signal::expect(&page)?;
-        self.poison(physical)?;
+        poison(physical)?;
         let start = Instant::now();
-        load(&page, self.offset());
+        let value = load(&page, self.offset());
         let seen = after_signal(&page, physical, start);
-        Ok(checked(seen, arena.neighbours_are_good()))
+        let is_exact = seen.signal.is_some() || value == pattern(self.seed, SIZE + self.offset());
+        Ok(checked(seen, is_exact && arena.neighbours_are_good()))
     }
 
     fn fetch(&self) -> Result<Observation> {
@@ -147,13 +180,22 @@ impl Case {
     }
 
     fn copyin(&self) -> Result<Observation> {
+        self.copyin_after(|page| self.poison(page))
+    }
+
+    fn copyin_so(&self, policy: Policy) -> Result<Observation> {
+        let monitor = self.monitor()?;
+        self.copyin_after(|page| self.poison_so(&monitor, page, policy))
+    }
+
+    fn copyin_after(&self, poison: impl FnOnce(u64) -> Result<()>) -> Result<Observation> {
         let arena = Arena::new(Kind::Private, self.seed)?;
         let page = arena.target()?;
         let physical = page.physical()?;
         let mut file = memory_file(self.seed)?;
         file.set_len(0)?;
         signal::expect(&page)?;
-        self.poison(physical)?;
+        poison(physical)?;
         let start = Instant::now();
         // SAFETY: mapped; only the kernel reads it.
         let buffer = unsafe { slice::from_raw_parts(page.address(), SIZE) };
@@ -164,6 +206,22 @@ impl Case {
         file.read_to_end(&mut written)?;
         let is_exact = written == content(self.seed, SIZE, result.unwrap_or(0));
         Ok(checked(seen, is_exact && arena.neighbours_are_good()))
+    }
+
+    fn copyin_masked(&self) -> Result<Observation> {
+        let arena = Arena::new(Kind::Private, self.seed)?;
+        let page = arena.target()?;
+        let physical = page.physical()?;
+        let request = format!("COPY_MASKED {:#x}", page.address().addr());
+        signal::expect(&page)?;
+        // As long as memory is good, it can be done at all.
+        fs::write(PROVOKE, &request)
+            .map_err(|error| Lacking(format!("{PROVOKE}: {request}: {error}")))?;
+        self.poison(physical)?;
+        let start = Instant::now();
+        let result = fs::write(PROVOKE, &request).map(|()| SIZE);
+        let seen = after_call(&page, physical, start, &result);
+        Ok(checked(seen, arena.neighbours_are_good()))
     }
 
     fn read(&self, file: &File) -> Result<Observation> {
@@ -314,7 +372,7 @@ impl Case {
         let physical = page.physical()?;
         let line = physical + self.offset() as u64;
         signal::expect(&page)?;
-        monitor.poison_in_silence(line)?;
+        monitor.poison_so(line, Policy::NO_RECORD)?;
         let start = Instant::now();
         load(&page, self.offset());
         let seen = after_signal(&page, physical, start);
@@ -361,7 +419,7 @@ fn call(address: *mut u8) {
     function();
 }
 
-fn load(page: &Page, offset: usize) -> u8 {
+pub(crate) fn load(page: &Page, offset: usize) -> u8 {
     // SAFETY: mapped; if it fails, the handler maps the spare there.
     unsafe { ptr::read_volatile(page.address().wrapping_add(offset)) }
 }
@@ -401,14 +459,13 @@ fn wait_for_signal() {
 
 /// Has the kernel do something that it must not survive, chosen among the kinds that it offers.
 fn provoke(choose: impl Fn(&[String]) -> Option<usize>) -> Result<Observation> {
-    const FILE: &str = "/sys/kernel/debug/provoke-crash/DIRECT";
-    let text = fs::read_to_string(FILE)
-        .map_err(|error| Lacking(format!("{FILE} (CONFIG_LKDTM): {error}")))?;
+    let text = fs::read_to_string(PROVOKE)
+        .map_err(|error| Lacking(format!("{PROVOKE} (CONFIG_LKDTM): {error}")))?;
     let kinds: Vec<_> = text.lines().skip(1).map(str::to_owned).collect();
     let Some(kind) = choose(&kinds).map(|index| &kinds[index]) else {
         return Err(Lacking("the kernel offers no such crash".to_owned()).into());
     };
-    fs::write(FILE, kind).with_context(|| format!("cannot ask for {kind}"))?;
+    fs::write(PROVOKE, kind).with_context(|| format!("cannot ask for {kind}"))?;
     Ok(Observation::with_detail(Outcome::Complete, kind.as_str()))
 }
 
