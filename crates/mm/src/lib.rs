@@ -75,6 +75,7 @@ extern crate alloc;
 
 mod address;
 mod advice;
+mod areas;
 mod bitmap;
 mod buddy;
 mod calls;
@@ -113,6 +114,7 @@ mod vma;
 pub use address::{
     ADDRESS_BITS, PAGE_SHIFT, PAGE_SIZE, PAGES_END, PageRange, Pfn, VirtualAddress, VirtualPage,
 };
+pub use areas::{Area, AreaFile, Dumped};
 pub use buddy::MAX_ORDER;
 pub use calls::{Advice, Placement, Source};
 #[cfg(any(test, feature = "sim"))]

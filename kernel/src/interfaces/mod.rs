@@ -6,10 +6,12 @@
 //! | `memory_failure` | errors of memory: counts, pages given up on request, policies |
 //! | `injection` | error injection by firmware, `/sys/kernel/debug/apei/einj` |
 //! | `process` | `/proc/PID` |
+//! | `core_dump` | how core dumps are called |
 //! | `pages`, `words` | what is known of each page |
 //! | `provoke` | mistakes on purpose, `/sys/kernel/debug/provoke-crash` |
 //! | `system` | the machine and the kernel as wholes |
 
+mod core_dump;
 mod injection;
 mod memory_failure;
 mod pages;
@@ -48,6 +50,7 @@ fn roots() -> &'static Roots {
         pages::add(&roots);
         memory_failure::add(&roots);
         injection::add(&roots);
+        core_dump::add(&roots);
         provoke::add(&roots);
         // Where debugfs is mounted.
         roots.sys.directory("kernel/debug");

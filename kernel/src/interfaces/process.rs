@@ -181,19 +181,13 @@ struct Facts {
 
 fn facts(process: &Process) -> Facts {
     let name = process.name();
-    let (parent, group, session) = {
-        let tree = tree().lock();
-        let none = Pid::NONE;
-        let group = tree.group(process.id).unwrap_or(none);
-        let session = tree.session(process.id).unwrap_or(none);
-        (tree.parent(process.id).0, group.0, session.0)
-    };
+    let (parent, group, session) = process.family();
     Facts {
         name: String::from_utf8_lossy(name.bytes()).into_owned(),
         letter: process.letter(),
-        parent,
-        group,
-        session,
+        parent: parent.0,
+        group: group.0,
+        session: session.0,
         threads: process.threads.lock().len(),
     }
 }

@@ -95,6 +95,7 @@ pub(super) fn mmap(a: Arguments) -> Result<u64> {
         return Err(Errno::EINVAL);
     }
     let has = |flag| flags & flag != 0;
+    let mut named = None;
     let file = if has(linux::MAP_ANONYMOUS) {
         None
     } else {
@@ -105,6 +106,7 @@ pub(super) fn mmap(a: Arguments) -> Result<u64> {
         if open.operations().maps_as_anonymous() {
             None
         } else {
+            named = open.path().cloned();
             Some(open.mapping()?)
         }
     };
@@ -143,6 +145,9 @@ pub(super) fn mmap(a: Arguments) -> Result<u64> {
         }
     }
     let start = mapped?;
+    if let (Some(file), Some(path)) = (&file, named) {
+        current().space()?.name_file(file.id(), &path);
+    }
     if has(linux::MAP_POPULATE) {
         let advice = if protection.write && sharing == Sharing::Private {
             Advice::PopulateWrite

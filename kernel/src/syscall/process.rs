@@ -303,9 +303,13 @@ pub(super) fn prctl(a: Arguments) -> Result<u64> {
             }
             .into())
         }
+        pr::PR_GET_DUMPABLE => Ok(thread.process.dumpable.load(Ordering::Relaxed).into()),
+        pr::PR_SET_DUMPABLE if a.word(1) <= 1 => {
+            let dumpable = a.word(1) == 1;
+            thread.process.dumpable.store(dumpable, Ordering::Relaxed);
+            Ok(0)
+        }
         // Nothing here depends on these, so there is only one value they can have.
-        pr::PR_GET_DUMPABLE => Ok(1),
-        pr::PR_SET_DUMPABLE if a.word(1) == 1 => Ok(0),
         pr::PR_GET_NO_NEW_PRIVS | pr::PR_GET_KEEPCAPS | pr::PR_GET_SECCOMP => Ok(0),
         pr::PR_GET_PDEATHSIG => a.address(1).write(&0u32.to_le_bytes()).map(|()| 0),
         _ => Err(Errno::EINVAL),

@@ -1,34 +1,21 @@
 //! The system as a whole.
 
 use super::Arguments;
-use crate::arch::{power_off, reset, time};
+use crate::arch::{power_off, reset, time, user};
 use crate::error::{Errno, Result};
 use crate::memory::manager;
 use crate::random;
-use crate::sync::SpinLock;
+use crate::task::host::{self, FIELD};
 use crate::task::tree;
 
-/// The length of one field of `struct utsname`, with its zero.
-const FIELD: usize = 65;
 /// How much of `getrandom` is made at a time, in bytes.
 const PIECE: usize = 256;
-
-static HOST_NAME: SpinLock<[u8; FIELD]> = SpinLock::new({
-    let mut name = [0; FIELD];
-    let text = b"seaworthy";
-    let mut at = 0;
-    while at < text.len() {
-        name[at] = text[at];
-        at += 1;
-    }
-    name
-});
 
 /// The kernel says that it is a Linux, and of which release: programs ask before they use what it
 /// has.
 pub(super) fn uname(a: Arguments) -> Result<u64> {
     const RELEASE: &str = "6.12.0-seaworthy";
-    let host = *HOST_NAME.lock();
+    let host = host::field();
     let mut bytes = [0; 6 * FIELD];
     let version = concat!("seaworthy ", env!("CARGO_PKG_VERSION"));
     let fields: [&[u8]; 6] = [
@@ -51,10 +38,8 @@ pub(super) fn sethostname(a: Arguments) -> Result<u64> {
         return Err(Errno::EINVAL);
     }
     let mut name = [0; FIELD];
-    for (index, byte) in name.iter_mut().enumerate().take(length) {
-        [*byte] = a.address(0).offset(index).read()?;
-    }
-    *HOST_NAME.lock() = name;
+    user::copy_from_user(&mut name[..length], a.address(0)).map_err(|stopped| stopped.errno())?;
+    host::set(name);
     Ok(0)
 }
 

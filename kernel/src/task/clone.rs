@@ -160,6 +160,8 @@ fn new_process(number: Pid, request: &Request) -> Result<Process> {
         .lock()
         .clone_from(&*parent.executable.lock());
     process.limits.lock().clone_from(&*parent.limits.lock());
+    let dumpable = parent.dumpable.load(Ordering::Relaxed);
+    process.dumpable.store(dumpable, Ordering::Relaxed);
     let mut actions = parent.signals.lock().actions.clone();
     if request.clear_handlers {
         actions.reset_handlers();

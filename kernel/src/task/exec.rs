@@ -1,6 +1,7 @@
 //! `execve`: another program in the same process.
 
 use alloc::sync::Arc;
+use core::sync::atomic::Ordering;
 
 use mm::File;
 
@@ -127,6 +128,7 @@ pub fn exec(
     let process = Arc::clone(&current().process);
     let program = find(&process, base, follow, arguments)?;
     let (space, start) = image::prepare(&program.file, &program.arguments)?;
+    space.name_file(program.file.id(), &program.path);
     if !end_other_threads() {
         // A signal that ends the process came first. Nobody sees this.
         return Err(Errno::EAGAIN);
@@ -166,6 +168,7 @@ fn replace(
     reset_signals(process);
     unshare_files(process);
     *process.executable.lock() = Some(program);
+    process.dumpable.store(true, Ordering::Relaxed);
     tree().lock().set_executed(process.id);
     fp::write(&FpRegisters::default());
     thread::set_tls(0);

@@ -47,6 +47,8 @@ pub enum Ending {
     Process(Status),
     /// This thread calls `execve`: the others go.
     AllBut(Pid),
+    /// This thread writes a core dump, after which the process ends: the others wait.
+    Dump(Pid),
 }
 
 /// Makes all threads of a process end, unless they do already. The running one has to see to
@@ -89,7 +91,7 @@ pub fn end_other_threads() -> bool {
 }
 
 /// Makes all threads look at why they must end.
-fn alarm_threads(process: &Process) {
+pub(in crate::task) fn alarm_threads(process: &Process) {
     process.continued.wake_all();
     process.departures.wake_all();
     let threads = process.threads.lock().clone();

@@ -121,6 +121,7 @@ pub fn prepare(file: &Arc<File>, arguments: &Arguments) -> Result<(UserSpace, St
         stack: stack.pointer,
         trampoline: TRAMPOLINE_ADDRESS,
     };
+    space.auxiliary.lock().clone_from(&stack.auxiliary);
     let start = Start {
         entry: image.entry.wrapping_add(bias),
         stack,

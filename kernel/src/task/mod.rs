@@ -6,10 +6,11 @@
 //! | `tree`, `id` | parents and children, groups and sessions; numbers |
 //! | `scheduler`, `run_queue`, `preemption` | who runs on which CPU |
 //! | `clone`, `exec`, `exit`, `wait` | how threads and processes begin, become another program, and end |
+//! | `coredump` | what is left of a process that a signal ends |
 //! | `elf`, `script`, `stack`, `image` | what `execve` reads, and the address space that it makes of it |
 //! | `signal` | signals |
 //! | `clock`, `futex`, `timer` | the time of day; waiting for a word of memory, and for a point in time |
-//! | `limits` | what a process may use |
+//! | `limits`, `host` | what a process may use, what the machine is called |
 //!
 //! # Locks
 //!
@@ -18,10 +19,12 @@
 
 pub mod clock;
 pub mod clone;
+pub mod coredump;
 pub mod elf;
 pub mod exec;
 pub mod exit;
 pub mod futex;
+pub mod host;
 pub mod id;
 pub mod image;
 pub mod limits;

@@ -2,7 +2,7 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::arch::time;
 use crate::error::{Errno, Result};
@@ -40,6 +40,8 @@ pub struct Process {
     pub exit_signal: u8,
     /// Its parent waits until it has its own memory.
     pub borrowed: Borrowed,
+    /// Whether others may see its memory, as in a core dump (`PR_SET_DUMPABLE`).
+    pub dumpable: AtomicBool,
     /// What it may use.
     pub limits: SpinLock<Limits>,
     /// `setitimer(ITIMER_REAL)`.
@@ -134,6 +136,7 @@ impl Process {
             children: WaitQueue::new(),
             exit_signal,
             borrowed: Borrowed::default(),
+            dumpable: AtomicBool::new(true),
             limits: SpinLock::default(),
             real_timer: SpinLock::default(),
             started: time::now(),
@@ -161,6 +164,14 @@ impl Process {
         let threads = self.threads.lock();
         let leader = threads.iter().find(|thread| thread.id() == self.id);
         leader.or(threads.first()).cloned()
+    }
+
+    /// Its parent, its group and its session.
+    pub fn family(&self) -> (Pid, Pid, Pid) {
+        let tree = tree().lock();
+        let group = tree.group(self.id).unwrap_or(Pid::NONE);
+        let session = tree.session(self.id).unwrap_or(Pid::NONE);
+        (tree.parent(self.id), group, session)
     }
 
     /// What `/proc/pid/comm` shows.

@@ -2,9 +2,11 @@
 
 use core::mem::ManuallyDrop;
 
-use mm::{AddressSpace, Pfn, SpaceId};
+use alloc::vec::Vec;
+use mm::{AddressSpace, FileId, Pfn, SpaceId, VirtualAddress};
 
-use crate::error::Result;
+use crate::error::{Errno, Result};
+use crate::fs::Path;
 use crate::memory::manager;
 use crate::sync::SpinLock;
 use crate::task::preemption;
@@ -41,6 +43,10 @@ pub struct UserSpace {
     pub heap: SpinLock<Break>,
     /// What `execve` laid out.
     pub layout: SpinLock<Layout>,
+    /// The auxiliary vector that the program got.
+    pub auxiliary: SpinLock<Vec<u8>>,
+    /// The files that were mapped, by the memory manager's names for them.
+    files: SpinLock<Vec<(FileId, Path)>>,
 }
 
 impl UserSpace {
@@ -66,7 +72,64 @@ impl UserSpace {
         };
         *child.heap.lock() = *self.heap.lock();
         *child.layout.lock() = *self.layout.lock();
+        child.auxiliary.lock().clone_from(&self.auxiliary.lock());
+        let files = self.files.lock();
+        let mut names = child.files.lock();
+        names.try_reserve(files.len()).map_err(|_| Errno::ENOMEM)?;
+        names.extend(files.iter().cloned());
+        drop((files, names));
         Ok(child)
+    }
+
+    /// Remembers what a file that is mapped is called. If there is no memory for that, it has no
+    /// name.
+    pub fn name_file(&self, id: FileId, path: &Path) {
+        let mut files = self.files.lock();
+        // A number may have been another file's before.
+        files.retain(|(known, _)| *known != id);
+        let is_full = files.len() == files.capacity();
+        drop(files);
+        if is_full {
+            self.forget_files();
+        }
+        let mut files = self.files.lock();
+        if files.try_reserve(1).is_ok() {
+            files.push((id, path.clone()));
+        }
+    }
+
+    /// Forgets the names of files that are not mapped any more.
+    fn forget_files(&self) {
+        let mut mapped = Vec::new();
+        let mut from = VirtualAddress(0);
+        let next = |from| {
+            let _guard = preemption::disable();
+            manager().area_from(&self.space, from)
+        };
+        while let Some(area) = next(from) {
+            from = area.end;
+            if let Some(file) = area.file {
+                if mapped.try_reserve(1).is_err() {
+                    return;
+                }
+                mapped.push(file.id);
+            }
+        }
+        let mut gone = Vec::new();
+        let mut files = self.files.lock();
+        if gone.try_reserve(files.len()).is_ok() {
+            gone.extend(files.extract_if(.., |(id, _)| !mapped.contains(id)));
+        }
+        drop(files);
+        // What they were the last to know goes without a spin lock held.
+        drop(gone);
+    }
+
+    /// Where a file that was mapped is in the tree, if it has a name.
+    pub fn path_of(&self, id: FileId) -> Option<Path> {
+        let files = self.files.lock();
+        let (_, path) = files.iter().find(|(known, _)| *known == id)?;
+        Some(path.clone())
     }
 
     /// What the memory manager knows it by.
@@ -92,6 +155,8 @@ impl From<AddressSpace> for UserSpace {
             space: ManuallyDrop::new(space),
             heap: SpinLock::default(),
             layout: SpinLock::default(),
+            auxiliary: SpinLock::default(),
+            files: SpinLock::default(),
         }
     }
 }

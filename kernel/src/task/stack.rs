@@ -84,6 +84,8 @@ pub struct Stack {
     pub arguments: (u64, u64),
     /// The strings of the environment: start and end.
     pub environment: (u64, u64),
+    /// The auxiliary vector.
+    pub auxiliary: Vec<u8>,
 }
 
 /// The name of the machine for `AT_PLATFORM`.
@@ -133,10 +135,12 @@ pub fn build(top: u64, contents: &Contents<'_>) -> Result<Stack> {
         }
         word(&mut bytes, 0);
     }
+    let vector = bytes.len();
     for (kind, value) in contents.auxiliary.iter().chain(&own) {
         word(&mut bytes, (*kind).into());
         word(&mut bytes, *value);
     }
+    let auxiliary = bytes[vector..].to_vec();
     bytes.resize((random - pointer) as usize, 0);
     bytes.extend_from_slice(&contents.random);
     bytes.extend_from_slice(PLATFORM);
@@ -149,6 +153,7 @@ pub fn build(top: u64, contents: &Contents<'_>) -> Result<Stack> {
         pointer,
         arguments: (arguments, environment),
         environment: (environment, path),
+        auxiliary,
     })
 }
 

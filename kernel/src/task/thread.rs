@@ -10,6 +10,7 @@ use crate::arch;
 use crate::error::{Errno, Result};
 use crate::memory::UserAddress;
 use crate::sync::SpinLock;
+use crate::task::coredump::Snapshot;
 use crate::task::scheduler::Entity;
 use crate::task::signal::{Fault, Pending, Restart, SignalSet};
 use crate::task::{Pid, Process, UserSpace, Work};
@@ -39,6 +40,8 @@ pub struct Thread {
     pub robust_list: AtomicU64,
     /// Where to store its number when it first runs (`CLONE_CHILD_SETTID`).
     pub store_number: AtomicU64,
+    /// What it was when its process began to be dumped.
+    pub snapshot: SpinLock<Option<Snapshot>>,
     /// What `prctl(PR_SET_NAME)` and `/proc/pid/comm` call it.
     pub name: SpinLock<Name>,
 }
@@ -119,6 +122,7 @@ impl Thread {
             clear_on_exit: AtomicU64::new(0),
             robust_list: AtomicU64::new(0),
             store_number: AtomicU64::new(0),
+            snapshot: SpinLock::default(),
             name: SpinLock::default(),
         }
     }

@@ -5,6 +5,7 @@ use linux_raw_sys::general as linux;
 use crate::arch::{FpRegisters, Registers, fp, user};
 use crate::error::{Errno, Result};
 use crate::memory::UserAddress;
+use crate::task::coredump;
 use crate::task::exit::{Ending, Status, end_process, exit_thread};
 use crate::task::signal::frame::{self, FRAME_SIZE, Saved};
 use crate::task::signal::{Action, Disposition, Info, Signal, SignalSet, force, stop};
@@ -32,6 +33,8 @@ enum Next {
     End(Status),
     /// The process is stopped.
     Wait,
+    /// Another thread writes a core dump.
+    Park,
     /// A signal was taken; the process had been continued so often.
     Signal(Info, Action, u32),
 }
@@ -47,13 +50,14 @@ pub fn before_user(registers: &mut Registers) {
             Next::Return => break,
             Next::End(status) => exit_thread(status),
             Next::Wait => stop::wait(&thread.process),
+            Next::Park => coredump::park(&thread, registers),
             Next::Signal(info, action, continuations) => {
                 match action.disposition(info.signal) {
                     Disposition::Ignore => {}
                     // The first process has no default actions, but for what it did itself.
                     Disposition::Terminate { .. } | Disposition::Stop
                         if thread.process.id == Pid::INIT && !info.is_forced() => {}
-                    Disposition::Terminate { core } => terminate(&thread, info, core),
+                    Disposition::Terminate { core } => terminate(&thread, info, core, registers),
                     Disposition::Stop => stop::stop(&thread.process, info.signal, continuations),
                     Disposition::Handle => {
                         if let Some(restart) = restart.take() {
@@ -84,6 +88,7 @@ fn next(thread: &Current) -> Next {
     match signals.ending {
         Some(Ending::Process(status)) => return Next::End(status),
         Some(Ending::AllBut(id)) if id != thread.id() => return Next::End(Status::exit(0)),
+        Some(Ending::Dump(id)) if id != thread.id() => return Next::Park,
         _ => {}
     }
     if signals.stopped {
@@ -128,8 +133,9 @@ pub fn failure(errno: Errno) -> u64 {
     -i64::from(errno.number()) as u64
 }
 
-fn terminate(thread: &Thread, info: Info, _core: bool) {
-    end_process(&thread.process, Status::killed(info.signal, false));
+fn terminate(thread: &Current, info: Info, core: bool, registers: &Registers) {
+    let dumped = core && coredump::dump(thread, &info, registers);
+    end_process(&thread.process, Status::killed(info.signal, dumped));
 }
 
 /// Makes the thread go on in the handler.

@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use crate::arch::thread::wake;
 use crate::error::{Errno, Result};
 use crate::sync::SpinGuard;
-use crate::task::exit::{Status, end_process};
+use crate::task::exit::{Ending, Status, end_process};
 use crate::task::signal::stop::resume;
 use crate::task::signal::{Action, Disposition, Fault, Info, Signal, SignalSet};
 use crate::task::{Pid, Process, ProcessSignals, Thread, Work, current, scheduler, tree};
@@ -65,7 +65,9 @@ pub fn force(info: Info, fault: Option<Fault>) {
 
 fn send_to(process: &Arc<Process>, target: Option<&Arc<Thread>>, info: Info) -> Result<()> {
     let mut signals = process.signals.lock();
-    if signals.ending.is_some() {
+    // A core dump ends early when its process is killed.
+    let is_dumped = matches!(signals.ending, Some(Ending::Dump(_)));
+    if signals.ending.is_some() && !(is_dumped && info.signal == Signal::SIGKILL) {
         return Ok(());
     }
     if info.signal == Signal::SIGKILL {

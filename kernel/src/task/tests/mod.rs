@@ -1,6 +1,7 @@
 //! Processes on threads of the host: each test plays the threads itself.
 
 mod calls;
+mod coredump;
 mod family;
 mod futexes;
 mod signals;
