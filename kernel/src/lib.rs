@@ -28,6 +28,7 @@ pub mod arch;
 pub mod device_tree;
 pub mod error;
 pub mod fs;
+pub mod identity;
 pub mod init;
 pub mod interfaces;
 pub mod log;

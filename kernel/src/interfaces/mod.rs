@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `memory_failure` | errors of memory: counts, pages given up on request, policies |
 //! | `injection` | error injection by firmware, `/sys/kernel/debug/apei/einj` |
-//! | `process` | `/proc/PID` |
+//! | `process`, `memory_map` | `/proc/PID` |
 //! | `core_dump` | how core dumps are called |
 //! | `pages`, `words` | what is known of each page |
 //! | `provoke` | mistakes on purpose, `/sys/kernel/debug/provoke-crash` |
@@ -14,6 +14,7 @@
 mod core_dump;
 mod injection;
 mod memory_failure;
+mod memory_map;
 mod pages;
 mod process;
 mod provoke;

@@ -4,11 +4,13 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::fmt;
 use core::sync::atomic::Ordering;
 
+use super::memory_map::{auxiliary, command_line, environment, maps};
 use super::pages::pagemap;
 use crate::error::{Errno, Result};
-use crate::fs::pseudo::{Directory, Node, Target, Tree, read_only};
+use crate::fs::pseudo::{Directory, Node, PseudoFile, Target, Tree, read_only};
 use crate::fs::{FileType, Link, OpenFile};
 use crate::memory::manager;
 use crate::task::{Pid, Process, current, find, preemption, tree};
@@ -64,9 +66,13 @@ struct Folder(Arc<Process>);
 
 /// The names in it.
 const FILES: &[(&str, FileType)] = &[
+    ("auxv", FileType::Regular),
+    ("cmdline", FileType::Regular),
     ("comm", FileType::Regular),
+    ("environ", FileType::Regular),
     ("exe", FileType::SymbolicLink),
     ("fd", FileType::Directory),
+    ("maps", FileType::Regular),
     ("mounts", FileType::Regular),
     ("pagemap", FileType::Regular),
     ("stat", FileType::Regular),
@@ -82,6 +88,10 @@ impl Directory for Folder {
             b"stat" => Node::File(read_only(move || Ok(stat(&process))), 0o444),
             b"status" => Node::File(read_only(move || Ok(status(&process))), 0o444),
             b"comm" => Node::File(read_only(move || Ok(comm(&process))), 0o644),
+            b"auxv" => Node::File(of_bytes(process, auxiliary), 0o400),
+            b"cmdline" => Node::File(of_bytes(process, command_line), 0o444),
+            b"environ" => Node::File(of_bytes(process, environment), 0o400),
+            b"maps" => Node::File(read_only(move || maps(&process)), 0o444),
             b"mounts" => Node::File(read_only(move || mounts(&process)), 0o444),
             b"pagemap" => Node::Special(Arc::new(pagemap(process)), 0o400),
             _ => return None,
@@ -98,6 +108,29 @@ impl Directory for Folder {
     fn is_volatile(&self) -> bool {
         true
     }
+}
+
+/// A file of bytes that need not be text.
+struct OfBytes(Arc<Process>, fn(&Process) -> Result<Vec<u8>>);
+
+impl fmt::Debug for OfBytes {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("OfBytes")
+    }
+}
+
+impl PseudoFile for OfBytes {
+    fn read(&self) -> Result<Vec<u8>> {
+        // A process that has ended has none.
+        match (self.1)(&self.0) {
+            Err(Errno::ESRCH) => Ok(Vec::new()),
+            bytes => bytes,
+        }
+    }
+}
+
+fn of_bytes(process: Arc<Process>, read: fn(&Process) -> Result<Vec<u8>>) -> Arc<dyn PseudoFile> {
+    Arc::new(OfBytes(process, read))
 }
 
 /// `exe`: the program that it runs.

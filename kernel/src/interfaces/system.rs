@@ -7,8 +7,10 @@ use mm::PAGE_SIZE;
 
 use super::Roots;
 use super::process::Own;
+use crate::arch::time;
 use crate::error::Result;
 use crate::fs::pseudo::{To, line, read_only};
+use crate::identity::{RELEASE, VERSION};
 use crate::init::command_line;
 use crate::memory::{Ranges, manager, ram, total_bytes};
 
@@ -18,6 +20,8 @@ pub(super) fn add(roots: &Roots) {
     proc.file("filesystems", 0o444, read_only(|| Ok(FILE_SYSTEMS.into())));
     proc.file("iomem", 0o400, read_only(|| Ok(iomem(&ram()))));
     proc.file("meminfo", 0o444, read_only(meminfo));
+    proc.file("uptime", 0o444, read_only(|| Ok(uptime(time::now()))));
+    proc.file("version", 0o444, read_only(|| Ok(version())));
     proc.link("self", Own);
     proc.link("mounts", To("self/mounts"));
     let console = roots.sys.directory("class/tty/console");
@@ -32,6 +36,17 @@ nodev\tproc
 nodev\tdevtmpfs
 nodev\tdebugfs
 ";
+
+/// `/proc/uptime`: seconds since boot. How long the CPUs were idle is not counted.
+fn uptime(nanoseconds: u64) -> String {
+    let hundredths = nanoseconds / 10_000_000;
+    format!("{}.{:02} 0.00\n", hundredths / 100, hundredths % 100)
+}
+
+/// `/proc/version`.
+fn version() -> String {
+    format!("Linux version {RELEASE} {VERSION}\n")
+}
 
 /// `/proc/iomem`: RAM.
 fn iomem(ram: &Ranges) -> String {
@@ -59,8 +74,13 @@ fn meminfo() -> Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::iomem;
+    use super::{iomem, uptime};
     use crate::memory::Ranges;
+
+    #[test]
+    fn time_is_in_hundredths() {
+        assert_eq!(uptime(61_059_999_999), "61.05 0.00\n");
+    }
 
     #[test]
     fn ram_is_listed_with_its_last_byte() {

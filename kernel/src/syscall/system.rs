@@ -3,6 +3,7 @@
 use super::Arguments;
 use crate::arch::{power_off, reset, time, user};
 use crate::error::{Errno, Result};
+use crate::identity::{RELEASE, VERSION};
 use crate::memory::manager;
 use crate::random;
 use crate::task::host::{self, FIELD};
@@ -14,15 +15,13 @@ const PIECE: usize = 256;
 /// The kernel says that it is a Linux, and of which release: programs ask before they use what it
 /// has.
 pub(super) fn uname(a: Arguments) -> Result<u64> {
-    const RELEASE: &str = "6.12.0-seaworthy";
     let host = host::field();
     let mut bytes = [0; 6 * FIELD];
-    let version = concat!("seaworthy ", env!("CARGO_PKG_VERSION"));
     let fields: [&[u8]; 6] = [
         b"Linux",
         &host,
         RELEASE.as_bytes(),
-        version.as_bytes(),
+        VERSION.as_bytes(),
         b"aarch64",
         b"(none)",
     ];
