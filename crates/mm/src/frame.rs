@@ -13,6 +13,8 @@
 //! allocator's. No two frames are locked at once, but a tail after its head.
 
 mod pooled;
+#[cfg(test)]
+mod tests;
 
 use alloc::vec::Vec;
 use core::ops::Range;

@@ -388,3 +388,33 @@ fn a_policy_of_its_own_is_stronger_than_the_system_s() {
         memory.destroy(space);
     }
 }
+
+/// Scripts that read the log know these words.
+#[test]
+fn reports_are_in_linux_s_words() {
+    let pages = [
+        (PageType::FreeBuddy, "free buddy page"),
+        (PageType::ReservedKernel, "reserved kernel page"),
+        (PageType::DirtyLru, "dirty LRU page"),
+        (PageType::CleanLru, "clean LRU page"),
+        (PageType::DirtyMlockedLru, "dirty mlocked LRU page"),
+        (PageType::CleanMlockedLru, "clean mlocked LRU page"),
+        (PageType::TruncatedLru, "already truncated LRU page"),
+        (PageType::CleanSwapCache, "clean swapcache page"),
+        (PageType::UnsplitThp, "unsplit thp"),
+        (PageType::HugePage, "huge page"),
+        (PageType::FreeHuge, "free huge page"),
+    ];
+    for (page, words) in pages {
+        assert_eq!(page.to_string(), words);
+    }
+    let actions = [
+        (Action::Ignored, "Ignored"),
+        (Action::Failed, "Failed"),
+        (Action::Delayed, "Delayed"),
+        (Action::Recovered, "Recovered"),
+    ];
+    for (action, word) in actions {
+        assert_eq!(action.to_string(), word);
+    }
+}

@@ -378,6 +378,28 @@ fn unsplit() -> (Small, AddressSpace, AddressSpace, Pfn) {
 }
 
 #[test]
+fn what_was_given_up_and_cannot_be_split_is_no_loss() {
+    let (memory, space) = start();
+    fill(&memory, &space);
+    space.set_kill_policy(KillPolicy::Early);
+    memory.madvise(&space, AT, HUGE, Advice::Free).unwrap();
+    let pfn = frame(&memory, &space, 9);
+    memory.machine().refuse_allocation(0);
+    let report = memory.memory_failure(pfn, Context::default()).unwrap();
+    assert!(memory.machine().take_refused());
+    assert_eq!(
+        (report.page, report.action, report.signal),
+        (PageType::UnsplitThp, Action::Failed, None)
+    );
+    assert!(memory.machine().take_victims().is_empty());
+    assert_eq!(memory.frame_state(pfn), Some(FrameState::Isolated));
+    for number in 0..PIECES {
+        assert_eq!(load(&memory, &space, number), Ok(0));
+    }
+    memory.check().unwrap();
+}
+
+#[test]
 fn what_cannot_be_split_is_lost_as_a_whole_but_only_one_frame_is() {
     let (memory, parent, child, pfn) = unsplit();
     memory.check().unwrap();
