@@ -42,11 +42,11 @@ fn only_isolated(memory: &Small, failed: Pfn) {
 
 #[test]
 fn a_single_frame_that_fails_on_its_way_out_is_not_used() {
-    for state in [FrameState::Anonymous, FrameState::Kernel] {
+    for state in [FrameState::Anonymous, FrameState::Table] {
         let (memory, failed) = failed_on_its_way(0, 0);
         let (frames, machine) = (&memory.frames, &memory.machine);
         let error = match state {
-            FrameState::Kernel => frames.allocate_kernel(machine).map(drop),
+            FrameState::Table => frames.allocate_table(machine).map(drop),
             state => frames.allocate_user(machine, state).map(drop),
         };
         assert_eq!(error, Err(Errno::ENOMEM));
