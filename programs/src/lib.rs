@@ -13,6 +13,9 @@
 //! | [`inject`] | chooses between the two, or a person who does it |
 //! | [`kernel_log`] | what the kernel says, and how much memory it has given up |
 //! | [`output`] | how results are printed |
+//! | [`system_call`] | system calls as they are |
+//! | [`errno`] | a table of bad arguments, and what a kernel answers |
+//! | [`fuzz`] | random system calls |
 //! | [`case`](mod@case) | the cases of a campaign, what must come of each, and the judgement |
 #![expect(
     unsafe_code,
@@ -22,9 +25,12 @@
 pub mod case;
 pub mod doorbell;
 pub mod einj;
+pub mod errno;
+pub mod fuzz;
 pub mod host;
 pub mod inject;
 pub mod kernel_log;
 pub mod output;
 pub mod page;
 pub mod signal;
+pub mod system_call;

@@ -25,9 +25,10 @@ const WITH_ACPI: &str = "loglevel=1 -- /bin/sh -c \"\
     ras --by einj tables load fetch store-clears corrected && \
     ras --by doorbell load fetch store-clears corrected patrol\"";
 
-/// Without ACPI nobody tells Linux what the error is, and there is no EINJ.
-const WITH_DEVICE_TREE: &str =
-    "loglevel=1 -- /bin/ras --by doorbell --unclaimed load fetch store-clears";
+/// Without ACPI nobody tells Linux what the error is, and there is no EINJ. Here the table of errors,
+/// to which our kernel is held, is checked too.
+const WITH_DEVICE_TREE: &str = "loglevel=1 -- /bin/sh -c \"\
+    ras --by doorbell --unclaimed load fetch store-clears && errno-table\"";
 
 /// What kills a kernel that has no mc-safe copies. Otherwise only the task would die, with all
 /// locks that it holds.

@@ -35,7 +35,13 @@ pub(super) fn with_programs(
         archive.folder(folder);
     }
     archive.program("init", &read(&programs.join("init"))?);
-    for name in ["ras", "campaign", "kernel-bench"] {
+    for name in [
+        "ras",
+        "campaign",
+        "kernel-bench",
+        "errno-table",
+        "syscall-fuzz",
+    ] {
         archive.program(&format!("bin/{name}"), &read(&programs.join(name))?);
     }
     archive.program("bin/busybox", &read(&shell.folder.join("busybox"))?);

@@ -1,4 +1,4 @@
-//! Our kernel on the monitor: every scenario, with recovery on and off.
+//! Our kernel: bad input, on QEMU alone; and on the monitor every scenario, with recovery on and off.
 
 use std::time::Duration;
 
@@ -41,14 +41,31 @@ const RUNS: [&[&str]; 4] = [
     ],
 ];
 
+/// Programs that give the kernel bad input, and what the steps are called.
+const BAD_INPUT: [(&str, &str); 2] = [
+    ("errors of system calls", "/bin/errno-table"),
+    (
+        "random system calls",
+        "/bin/syscall-fuzz --seconds 6 --seed 1 --seed 2 --seed 3",
+    ),
+];
+
+/// The programs print KTAP on the console.
+fn bad_input((name, program): (&str, &str)) -> Step {
+    let command = Command::new("cargo").args(["seaworthy", "run", "--smp", "2"]);
+    let command = command.args(["--name", "test-kernel", "--", "loglevel=1", "--"]);
+    Step::ktap(name, command.args(program.split(' ')), LIMIT)
+}
+
 pub(super) fn steps() -> Vec<Step> {
-    RUNS.map(|arguments| {
+    let campaigns = RUNS.map(|arguments| {
         let command = Command::new("cargo")
             .args(["seaworthy", "campaign", "--ktap"])
             .args(arguments.iter().copied());
         let name = format!("campaign {}", arguments.join(" ").replace("--", ""));
-        let step = Step::ktap(name, command, LIMIT);
-        linux::needs().into_iter().fold(step, Step::needing)
-    })
-    .into()
+        Step::ktap(name, command, LIMIT)
+    });
+    let steps = BAD_INPUT.into_iter().map(bad_input).chain(campaigns);
+    let needing = |step| linux::needs().into_iter().fold(step, Step::needing);
+    steps.map(needing).collect()
 }

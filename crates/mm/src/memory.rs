@@ -6,6 +6,7 @@ use core::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
 use crate::lock::Mutex;
 
+use crate::calls::advised_range;
 use crate::failure::Failures;
 use crate::frame::Frames;
 use crate::huge::SharedPolicy;
@@ -307,6 +308,23 @@ impl<M: Machine> Memory<M> {
         let vma = inner.vmas.find(address.page())?;
         let (file, index) = vma.file_page(address.page())?;
         (vma.sharing == Sharing::Shared).then(|| (file.id(), index))
+    }
+
+    /// Whether all pages of a range are mapped: for calls that have nothing else to do.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL`: the start is unaligned, or the range wraps around. `ENOMEM`: a page is not mapped.
+    pub fn check_mapped(
+        &self,
+        space: &AddressSpace,
+        start: VirtualAddress,
+        length: u64,
+    ) -> Result<(), Errno> {
+        match advised_range(start, length)? {
+            Some(pages) if !space.0.inner.lock().vmas.covers(pages) => Err(Errno::ENOMEM),
+            _ => Ok(()),
+        }
     }
 
     /// Whether a load would find its page in memory (`mincore`): in the space, or in the cache of

@@ -206,6 +206,11 @@ impl Descriptors {
         Ok(())
     }
 
+    /// How long the table is: no descriptor is this or greater.
+    pub fn slots(&self) -> usize {
+        self.table.lock().slots.len()
+    }
+
     /// The open descriptors: `/proc/self/fd`.
     pub fn numbers(&self) -> Vec<i32> {
         let table = self.table.lock();

@@ -6,7 +6,7 @@ use mm::PAGE_SIZE;
 
 use crate::arch::user;
 use crate::error::{Errno, Result};
-use crate::memory::UserAddress;
+use crate::memory::{UserAddress, UserRange};
 
 /// How much of a string is read at a time, in bytes.
 const CHUNK: usize = 128;
@@ -23,6 +23,24 @@ impl UserAddress {
     /// The address so many bytes on.
     pub fn offset(self, bytes: usize) -> Self {
         Self(self.0.wrapping_add(bytes as u64))
+    }
+
+    /// So many bytes from here.
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT`: they do not end where a process can have memory. Whether it has is seen when they
+    /// are accessed.
+    pub fn range(self, length: usize) -> Result<UserRange> {
+        const END: u64 = 1 << mm::ADDRESS_BITS;
+        let end = self.0.checked_add(length as u64);
+        match end.filter(|end| *end <= END) {
+            Some(_) => Ok(UserRange {
+                start: self,
+                length,
+            }),
+            None => Err(Errno::EFAULT),
+        }
     }
 
     /// Reads `N` bytes.
@@ -110,6 +128,7 @@ impl UserAddress {
 mod tests {
     use crate::arch::user::lend;
     use crate::error::Errno;
+    use crate::memory::UserAddress;
 
     #[test]
     fn strings_end_at_their_zero_or_where_memory_does() {
@@ -122,6 +141,17 @@ mod tests {
         assert_eq!(at(0).read_string(8000, Errno::E2BIG), Err(Errno::E2BIG));
         assert_eq!(at(8001).read_string(9000, Errno::E2BIG), Err(Errno::EFAULT));
         assert_eq!(at(8000).read_string(1, Errno::E2BIG), Ok(vec![]));
+    }
+
+    #[test]
+    fn ranges_end_where_processes_do() {
+        let end = 1 << mm::ADDRESS_BITS;
+        assert!(UserAddress(end - 8).range(8).is_ok());
+        assert!(UserAddress(0).range(0).is_ok());
+        for (start, length) in [(end - 8, 9), (end, 1), (u64::MAX, 1), (0, usize::MAX)] {
+            let range = UserAddress(start).range(length);
+            assert_eq!(range.err(), Some(Errno::EFAULT), "{start:#x}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use linux_raw_sys::general as linux;
 
 use super::Arguments;
-use super::io::open_file;
+use super::io::{open_file, usable};
 use crate::error::{Errno, Result};
 use crate::fs::tmpfs;
 use crate::fs::{
@@ -131,6 +131,7 @@ pub(super) fn dup3(a: Arguments) -> Result<u64> {
 pub(super) fn fcntl(a: Arguments) -> Result<u64> {
     let files = current().process.files()?;
     let file = files.get(a.int(0))?;
+    let is_place = file.flags().contains(OpenFlags::PATH);
     match a.half(1) {
         linux::F_DUPFD => Ok(files.add_from(a.int(2), file, false)? as u64),
         linux::F_DUPFD_CLOEXEC => Ok(files.add_from(a.int(2), file, true)? as u64),
@@ -140,6 +141,7 @@ pub(super) fn fcntl(a: Arguments) -> Result<u64> {
             Ok(0)
         }
         linux::F_GETFL => Ok((file.flags() | OpenFlags::LARGE_FILE).bits().into()),
+        linux::F_SETFL if is_place => Err(Errno::EBADF),
         linux::F_SETFL => {
             file.set_flags(OpenFlags::of_call(a.half(2)));
             Ok(0)
@@ -225,6 +227,12 @@ pub(super) fn fallocate(a: Arguments) -> Result<u64> {
     if !file.flags().writes() {
         return Err(Errno::EBADF);
     }
+    match file.inode().kind() {
+        FileType::Regular => {}
+        FileType::Fifo => return Err(Errno::ESPIPE),
+        FileType::Directory => return Err(Errno::EISDIR),
+        _ => return Err(Errno::ENODEV),
+    }
     if a.half(1) == 0 && end > file.metadata().size {
         file.truncate(end)?;
     }
@@ -235,10 +243,25 @@ pub(super) fn fsync(a: Arguments, data_only: bool) -> Result<u64> {
     open_file(a.int(0))?.sync(data_only).map(|()| 0)
 }
 
-/// Calls that have nothing to do but to check the descriptor: advice about access, and locks of
-/// whole files that nobody but root could contend for.
-pub(super) fn check(a: Arguments) -> Result<u64> {
-    open_file(a.int(0)).map(|_| 0)
+/// `flock`: nobody but root could contend for the lock of a whole file, so it is always free.
+pub(super) fn flock(a: Arguments) -> Result<u64> {
+    let operation = a.half(1) & !linux::LOCK_NB;
+    if ![linux::LOCK_SH, linux::LOCK_EX, linux::LOCK_UN].contains(&operation) {
+        return Err(Errno::EINVAL);
+    }
+    usable(a.int(0)).map(|_| 0)
+}
+
+/// `fadvise64`: advice about access, which nobody takes.
+pub(super) fn fadvise64(a: Arguments) -> Result<u64> {
+    let file = usable(a.int(0))?;
+    if file.inode().kind() == FileType::Fifo {
+        return Err(Errno::ESPIPE);
+    }
+    if a.half(3) > linux::POSIX_FADV_NOREUSE || i64::try_from(a.word(2)).is_err() {
+        return Err(Errno::EINVAL);
+    }
+    Ok(0)
 }
 
 pub(super) fn getcwd(a: Arguments) -> Result<u64> {
@@ -361,7 +384,12 @@ pub(super) fn readlinkat(a: Arguments) -> Result<u64> {
     }
     // An empty path is the link that was opened with `O_PATH`.
     let place = place(a.int(0), &path, linux::AT_EMPTY_PATH, Follow::No)?;
-    let target = match place.inode().link_target()? {
+    let target = match place.inode().link_target() {
+        // It is the name that is wrong then.
+        Err(Errno::EINVAL) if path.is_empty() => return Err(Errno::ENOENT),
+        target => target?,
+    };
+    let target = match target {
         Link::Text(text) => text,
         Link::Place(place) => context().name_of(&place).ok_or(Errno::ENOENT)?,
     };

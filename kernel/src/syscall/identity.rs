@@ -39,9 +39,26 @@ pub(super) fn setresuid(a: Arguments) -> Result<u64> {
     Ok(0)
 }
 
-/// Root's list of other groups is empty, and stays so.
+/// Root's list of other groups is empty.
+pub(super) fn getgroups(a: Arguments) -> Result<u64> {
+    if a.int(0) < 0 {
+        return Err(Errno::EINVAL);
+    }
+    Ok(0)
+}
+
+/// The list stays empty.
 pub(super) fn setgroups(a: Arguments) -> Result<u64> {
-    if a.int(0) == 0 {
+    /// The most groups that a list can have (`NGROUPS_MAX`).
+    const LIMIT: usize = 65536;
+    let count = usize::try_from(a.int(0)).map_err(|_| Errno::EINVAL)?;
+    if count > LIMIT {
+        return Err(Errno::EINVAL);
+    }
+    for index in 0..count {
+        a.address(1).offset(4 * index).read_u32()?;
+    }
+    if count == 0 {
         Ok(0)
     } else {
         Err(Errno::EINVAL)
@@ -58,7 +75,7 @@ fn process(argument: i32) -> Result<Pid> {
 }
 
 pub(super) fn setpgid(a: Arguments) -> Result<u64> {
-    if a.int(1) < 0 {
+    if a.int(0) < 0 || a.int(1) < 0 {
         return Err(Errno::EINVAL);
     }
     let pid = process(a.int(0))?;

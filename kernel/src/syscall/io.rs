@@ -21,12 +21,28 @@ pub(super) fn open_file(descriptor: i32) -> Result<Arc<OpenFile>> {
     current().process.files()?.get(descriptor)
 }
 
-/// One range of user memory.
-fn range(a: Arguments) -> [UserRange; 1] {
-    [UserRange {
-        start: a.address(1),
-        length: a.size(2).min(TRANSFER_LIMIT),
-    }]
+/// An open file that is more than a place (`O_PATH`).
+pub(super) fn usable(descriptor: i32) -> Result<Arc<OpenFile>> {
+    let file = open_file(descriptor)?;
+    if file.flags().contains(OpenFlags::PATH) {
+        return Err(Errno::EBADF);
+    }
+    Ok(file)
+}
+
+/// The range of user memory that a call is about. All that was asked for must be possible, though
+/// not all of it is transferred.
+fn range(a: Arguments) -> Result<[UserRange; 1]> {
+    let mut range = a.address(1).range(a.size(2))?;
+    range.length = range.length.min(TRANSFER_LIMIT);
+    Ok([range])
+}
+
+/// The position in a file that a call names, and from which `length` bytes are to be possible.
+fn position(word: u64, length: usize) -> Result<i64> {
+    let position = i64::try_from(word).map_err(|_| Errno::EINVAL)?;
+    let end = position.checked_add_unsigned(length as u64);
+    end.map(|_| position).ok_or(Errno::EINVAL)
 }
 
 /// Reads an `iovec` array.
@@ -43,12 +59,10 @@ fn ranges(array: UserAddress, count: usize) -> Result<Vec<UserRange>> {
         if i64::try_from(length).is_err() {
             return Err(Errno::EINVAL);
         }
-        let length = left.min(length as usize);
-        left -= length;
-        ranges.push(UserRange {
-            start: UserAddress(part.read_u64()?),
-            length,
-        });
+        let mut range = UserAddress(part.read_u64()?).range(length as usize)?;
+        range.length = range.length.min(left);
+        left -= range.length;
+        ranges.push(range);
     }
     Ok(ranges)
 }
@@ -64,12 +78,12 @@ fn written(result: Result<usize>) -> Result<u64> {
 
 pub(super) fn read(a: Arguments) -> Result<u64> {
     let file = open_file(a.int(0))?;
-    Ok(file.read(&mut Sink::User(&mut range(a)))? as u64)
+    Ok(file.read(&mut Sink::User(&mut range(a)?))? as u64)
 }
 
 pub(super) fn write(a: Arguments) -> Result<u64> {
     let file = open_file(a.int(0))?;
-    written(file.write(&mut Source::User(&mut range(a))))
+    written(file.write(&mut Source::User(&mut range(a)?)))
 }
 
 pub(super) fn readv(a: Arguments) -> Result<u64> {
@@ -85,13 +99,17 @@ pub(super) fn writev(a: Arguments) -> Result<u64> {
 }
 
 pub(super) fn pread64(a: Arguments) -> Result<u64> {
+    let position = position(a.word(3), 0)?;
     let file = open_file(a.int(0))?;
-    Ok(file.read_at(a.word(3) as i64, &mut Sink::User(&mut range(a)))? as u64)
+    self::position(a.word(3), a.size(2))?;
+    Ok(file.read_at(position, &mut Sink::User(&mut range(a)?))? as u64)
 }
 
 pub(super) fn pwrite64(a: Arguments) -> Result<u64> {
+    let position = position(a.word(3), 0)?;
     let file = open_file(a.int(0))?;
-    written(file.write_at(a.word(3) as i64, &mut Source::User(&mut range(a))))
+    self::position(a.word(3), a.size(2))?;
+    written(file.write_at(position, &mut Source::User(&mut range(a)?)))
 }
 
 pub(super) fn preadv(a: Arguments) -> Result<u64> {
@@ -144,6 +162,12 @@ fn read_piece(file: &OpenFile, position: Option<u64>, into: &mut [u8]) -> Result
 
 pub(super) fn sendfile(a: Arguments) -> Result<u64> {
     let (to, from) = (open_file(a.int(0))?, open_file(a.int(1))?);
+    if !to.flags().writes() || !from.flags().reads() {
+        return Err(Errno::EBADF);
+    }
+    if from.inode().kind() == FileType::Directory {
+        return Err(Errno::EINVAL);
+    }
     let place = a.address(2);
     let mut position = if place.is_null() {
         None

@@ -10,7 +10,7 @@ use mm::{
 };
 
 use super::Arguments;
-use super::io::open_file;
+use super::io::usable;
 use crate::error::{Errno, Result};
 use crate::memory::{Manager, manager};
 use crate::task::signal::{Info, force};
@@ -91,7 +91,7 @@ fn sharing(flags: u32) -> Result<Sharing> {
 pub(super) fn mmap(a: Arguments) -> Result<u64> {
     let (address, length, flags) = (VirtualAddress(a.word(0)), a.word(1), a.half(3));
     let (protection, sharing) = (protection(a.half(2))?, sharing(flags)?);
-    if flags & linux::MAP_HUGETLB != 0 {
+    if flags & linux::MAP_HUGETLB != 0 || !a.word(5).is_multiple_of(PAGE) {
         return Err(Errno::EINVAL);
     }
     let has = |flag| flags & flag != 0;
@@ -99,7 +99,7 @@ pub(super) fn mmap(a: Arguments) -> Result<u64> {
     let file = if has(linux::MAP_ANONYMOUS) {
         None
     } else {
-        let open = open_file(a.int(4))?;
+        let open = usable(a.int(4))?;
         if sharing == Sharing::Shared && protection.write && !open.flags().writes() {
             return Err(Errno::EACCES);
         }
@@ -188,6 +188,9 @@ pub(super) fn mremap(a: Arguments) -> Result<u64> {
         true => Destination::Anywhere,
     };
     let (old, old_length, length) = (VirtualAddress(a.word(0)), a.word(1), a.word(2));
+    if length.checked_next_multiple_of(PAGE).is_none() {
+        return Err(Errno::EINVAL);
+    }
     let place = with(|manager, space| {
         manager.mremap(space.handle(), old, old_length, length, destination, keep)
     })?;
@@ -209,9 +212,16 @@ fn may_lock(space: &UserSpace, more: u64) -> Result<()> {
 }
 
 fn lock(a: Arguments, locking: Locking) -> Result<u64> {
-    let (start, length) = (VirtualAddress(a.word(0)), a.word(1));
+    let start = VirtualAddress(a.word(0));
+    // Linux rounds up first, and what wraps around to zero is nothing.
+    let length = a.word(1).wrapping_add(start.0 % PAGE);
+    let length = length.wrapping_add(PAGE - 1) / PAGE * PAGE;
+    let start = VirtualAddress(start.0 / PAGE * PAGE);
+    if start.0.checked_add(length).is_none() {
+        return Err(Errno::EINVAL);
+    }
     if locking != Locking::Unlocked {
-        let pages = (start.0 % PAGE).saturating_add(length).div_ceil(PAGE);
+        let pages = length / PAGE;
         may_lock(&*current().space()?, pages)?;
     }
     with(|manager, space| manager.mlock(space.handle(), start, length, locking))?;
@@ -345,11 +355,8 @@ pub(super) fn madvise(a: Arguments) -> Result<u64> {
         _ => {}
     }
     let Some(advice) = advice(a.half(2))? else {
-        return if start.is_aligned() {
-            Ok(0)
-        } else {
-            Err(Errno::EINVAL)
-        };
+        with(|manager, space| manager.check_mapped(space.handle(), start, a.word(1)))?;
+        return Ok(0);
     };
     with(|manager, space| manager.madvise(space.handle(), start, a.word(1), advice))?;
     Ok(0)
@@ -360,8 +367,14 @@ pub(super) fn msync(a: Arguments) -> Result<u64> {
     let known = linux::MS_ASYNC | linux::MS_INVALIDATE | linux::MS_SYNC;
     let both = linux::MS_ASYNC | linux::MS_SYNC;
     let flags = a.half(2);
-    if flags & !known != 0 || flags & both == both || !VirtualAddress(a.word(0)).is_aligned() {
+    let start = VirtualAddress(a.word(0));
+    if flags & !known != 0 || flags & both == both || !start.is_aligned() {
         return Err(Errno::EINVAL);
     }
+    let check = |manager: &Manager, space: &UserSpace| {
+        manager.check_mapped(space.handle(), start, a.word(1))
+    };
+    // A range that wraps around is one that is not mapped.
+    with(check).map_err(|_| Errno::ENOMEM)?;
     Ok(0)
 }

@@ -121,7 +121,12 @@ pub(super) fn fstat(a: Arguments) -> Result<u64> {
 }
 
 pub(super) fn statx(a: Arguments) -> Result<u64> {
-    let metadata = metadata_at(a.int(0), a.address(1), a.half(2))?;
+    let (flags, mask) = (a.half(2), a.half(3));
+    let sync_type = flags & linux::AT_STATX_SYNC_TYPE;
+    if sync_type == linux::AT_STATX_SYNC_TYPE || mask & linux::STATX__RESERVED != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let metadata = metadata_at(a.int(0), a.address(1), flags)?;
     a.address(4).write(&statx_bytes(&metadata)).map(|()| 0)
 }
 

@@ -83,6 +83,9 @@ pub(super) fn mount(a: Arguments) -> Result<u64> {
         address if address.is_null() => Vec::new(),
         address => path_name(address)?,
     };
+    if a.address(2).is_null() {
+        return Err(Errno::EINVAL);
+    }
     let file_system = make(&path_name(a.address(2))?)?;
     let namespace = context.namespace();
     namespace.mount(file_system, place, &source, read_only)?;

@@ -97,7 +97,9 @@ const SETS: [(Readiness, Readiness); 3] = [
 
 pub(super) fn pselect6(a: Arguments) -> Result<u64> {
     let count = usize::try_from(a.int(0)).map_err(|_| Errno::EINVAL)?;
-    let count = count.min(ENTRIES_LIMIT);
+    // What is beyond the table is not looked at; the table grows by whole words.
+    let slots = current().process.files()?.slots().next_multiple_of(64);
+    let count = count.min(slots.clamp(64, ENTRIES_LIMIT));
     let deadline = deadline(a.address(4))?;
     let addresses = [a.address(1), a.address(2), a.address(3)];
     let mut wanted = [const { Vec::new() }; 3];

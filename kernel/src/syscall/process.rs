@@ -68,7 +68,8 @@ pub(super) fn clone3(a: Arguments, registers: &Registers) -> Result<u64> {
         length,
         tls,
         set_tid,
-        ..,
+        set_tid_count,
+        _,
     ] = words;
     let known = u64::from(u32::MAX) | CLEAR_HANDLERS;
     if flags & !known != 0
@@ -76,6 +77,7 @@ pub(super) fn clone3(a: Arguments, registers: &Registers) -> Result<u64> {
         || signal > Signal::MAX.into()
         || (stack == 0) != (length == 0)
         || set_tid != 0
+        || set_tid_count != 0
     {
         return Err(Errno::EINVAL);
     }

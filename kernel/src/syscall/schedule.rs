@@ -12,11 +12,21 @@ use crate::task::{Pid, Thread, current, scheduler};
 /// The one policy there is: `SCHED_OTHER`.
 const POLICY: i32 = 0;
 
-fn thread(id: i32) -> Result<Arc<Thread>> {
+/// The thread with a number; 0 is the caller.
+fn named(id: i32) -> Result<Arc<Thread>> {
     match id {
         0 => Ok(current().share()),
         1.. => find_thread(Pid(id as u32)).ok_or(Errno::ESRCH),
-        _ => Err(Errno::EINVAL),
+        _ => Err(Errno::ESRCH),
+    }
+}
+
+/// The same for calls to which a negative number makes no sense.
+fn thread(id: i32) -> Result<Arc<Thread>> {
+    if id < 0 {
+        Err(Errno::EINVAL)
+    } else {
+        named(id)
     }
 }
 
@@ -26,7 +36,7 @@ pub(super) fn sched_yield() -> Result<u64> {
 }
 
 pub(super) fn sched_setaffinity(a: Arguments) -> Result<u64> {
-    let thread = thread(a.int(0))?;
+    let thread = named(a.int(0))?;
     let mut bytes = [0; 8];
     for (index, byte) in bytes.iter_mut().enumerate().take(a.size(1)) {
         [*byte] = a.address(2).offset(index).read()?;
@@ -41,12 +51,15 @@ pub(super) fn sched_getaffinity(a: Arguments) -> Result<u64> {
     if a.size(1) < SIZE || !a.size(1).is_multiple_of(8) {
         return Err(Errno::EINVAL);
     }
-    let set = thread(a.int(0))?.entity.affinity() & scheduler::online();
+    let set = named(a.int(0))?.entity.affinity() & scheduler::online();
     a.address(2).write(&set.to_le_bytes())?;
     Ok(SIZE as u64)
 }
 
 pub(super) fn sched_setscheduler(a: Arguments) -> Result<u64> {
+    if a.address(2).is_null() || a.int(1) < 0 {
+        return Err(Errno::EINVAL);
+    }
     thread(a.int(0))?;
     let priority = a.address(2).read_u32()?;
     if a.int(1) == POLICY && priority == 0 {
@@ -62,6 +75,9 @@ pub(super) fn sched_getscheduler(a: Arguments) -> Result<u64> {
 }
 
 pub(super) fn sched_getparam(a: Arguments) -> Result<u64> {
+    if a.address(1).is_null() {
+        return Err(Errno::EINVAL);
+    }
     thread(a.int(0))?;
     a.address(1).write(&0u32.to_le_bytes()).map(|()| 0)
 }

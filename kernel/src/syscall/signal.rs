@@ -58,25 +58,29 @@ fn find_live(pid: i32) -> Result<Arc<Process>> {
         .ok_or(Errno::ESRCH)
 }
 
+/// Whether there is whom to signal is asked before whether there is such a signal.
 pub(super) fn kill(a: Arguments) -> Result<u64> {
-    let signal = to_send(a.int(1))?;
-    let info = signal.map(|signal| from_caller(signal, code::USER));
+    let info = || -> Result<Option<Info>> {
+        let signal = to_send(a.int(1))?;
+        Ok(signal.map(|signal| from_caller(signal, code::USER)))
+    };
     match a.int(0) {
         pid @ 1.. => {
             let process = find_live(pid)?;
-            info.map_or(Ok(()), |info| send(&process, info))?;
+            info()?.map_or(Ok(()), |info| send(&process, info))?;
         }
-        -1 => kill_all(info)?,
+        -1 => kill_all(info()?)?,
         i32::MIN => return Err(Errno::ESRCH),
         group => {
             let group = match group {
                 0 => tree().lock().group(current().process.id)?,
                 group => Pid(group.unsigned_abs()),
             };
-            match info {
-                Some(info) => send_to_group(group, info)?,
-                None if tree().lock().members(group).is_empty() => return Err(Errno::ESRCH),
-                None => {}
+            if tree().lock().members(group).is_empty() {
+                return Err(Errno::ESRCH);
+            }
+            if let Some(info) = info()? {
+                send_to_group(group, info)?;
             }
         }
     }
@@ -133,32 +137,36 @@ pub(super) fn tgkill(a: Arguments) -> Result<u64> {
     signal_thread(Some(a.int(0)), a.int(1), a.int(2))
 }
 
-/// What a program says about a signal that it sends. It cannot say that it is from the kernel,
-/// nor from `kill`, but to itself.
-fn queued(signal: i32, info: UserAddress, to: &Process) -> Result<Option<Info>> {
-    let Some(signal) = to_send(signal)? else {
-        return Ok(None);
-    };
-    let info = Info::from_bytes(signal, &info.read::<INFO_SIZE>()?);
-    let forged = info.code >= 0 || info.code == code::TKILL;
-    if forged && to.id != current().process.id {
+/// What a program says about a signal that it sends to a process. It cannot say that it is from
+/// the kernel, nor from `kill`, but to itself.
+fn queued(info: UserAddress, to: i32) -> Result<[u8; INFO_SIZE]> {
+    let bytes = info.read::<INFO_SIZE>()?;
+    // Which signal it says it is does not matter.
+    let code = Info::from_bytes(Signal::SIGKILL, &bytes).code;
+    let forged = code >= 0 || code == code::TKILL;
+    if forged && u32::try_from(to) != Ok(current().process.id.0) {
         return Err(Errno::EPERM);
     }
-    Ok(Some(info))
+    Ok(bytes)
 }
 
 pub(super) fn rt_sigqueueinfo(a: Arguments) -> Result<u64> {
+    let bytes = queued(a.address(2), a.int(0))?;
     let process = find_live(a.int(0))?;
-    if let Some(info) = queued(a.int(1), a.address(2), &process)? {
-        send(&process, info)?;
+    if let Some(signal) = to_send(a.int(1))? {
+        send(&process, Info::from_bytes(signal, &bytes))?;
     }
     Ok(0)
 }
 
 pub(super) fn rt_tgsigqueueinfo(a: Arguments) -> Result<u64> {
+    if a.int(0) <= 0 || a.int(1) <= 0 {
+        return Err(Errno::EINVAL);
+    }
+    let bytes = queued(a.address(3), a.int(0))?;
     let thread = target(Some(a.int(0)), a.int(1))?;
-    if let Some(info) = queued(a.int(2), a.address(3), &thread.process)? {
-        send_to_thread(&thread, info)?;
+    if let Some(signal) = to_send(a.int(2))? {
+        send_to_thread(&thread, Info::from_bytes(signal, &bytes))?;
     }
     Ok(0)
 }
@@ -168,9 +176,11 @@ pub(super) fn rt_sigaction(a: Arguments) -> Result<u64> {
     let signal = Signal::new(a.int(0) as u64).ok_or(Errno::EINVAL)?;
     let new = match a.address(1) {
         address if address.is_null() => None,
-        _ if signal.is_absolute() => return Err(Errno::EINVAL),
         address => Some(Action::from_bytes(&address.read()?)),
     };
+    if new.is_some() && signal.is_absolute() {
+        return Err(Errno::EINVAL);
+    }
     let old = {
         let process = &current().process;
         let mut signals = process.signals.lock();

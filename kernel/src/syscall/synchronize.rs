@@ -22,6 +22,10 @@ pub(super) fn futex(a: Arguments) -> Result<u64> {
     let command = operation & !(linux::FUTEX_PRIVATE_FLAG | linux::FUTEX_CLOCK_REALTIME);
     let (address, value, other) = (a.address(0), a.half(2), a.address(4));
     let (count, second_count) = (a.size(2) & 0xffff_ffff, a.size(3) & 0xffff_ffff);
+    let has_deadline = matches!(command, linux::FUTEX_WAIT | linux::FUTEX_WAIT_BITSET);
+    if realtime && !has_deadline {
+        return Err(Errno::ENOSYS);
+    }
     let done = match command {
         linux::FUTEX_WAIT => return wait(a, private, realtime, u32::MAX),
         linux::FUTEX_WAIT_BITSET => return wait(a, private, realtime, a.half(5)),

@@ -78,8 +78,11 @@ pub(super) fn sysinfo(a: Arguments) -> Result<u64> {
 }
 
 pub(super) fn getrandom(a: Arguments) -> Result<u64> {
-    let length = a.size(1).min(0x1ff_ffff);
-    if a.half(2) & !7 != 0 {
+    /// `GRND_NONBLOCK`, `GRND_RANDOM`, `GRND_INSECURE`; the latter two are opposites.
+    const KNOWN: u32 = 7;
+    const OPPOSITES: u32 = 6;
+    let length = a.address(0).range(a.size(1).min(0x7fff_f000))?.length;
+    if a.half(2) & !KNOWN != 0 || a.half(2) & OPPOSITES == OPPOSITES {
         return Err(Errno::EINVAL);
     }
     let mut done = 0;

@@ -120,7 +120,8 @@ pub(super) fn clock_nanosleep(a: Arguments) -> Result<u64> {
     let id = a.half(0);
     let sleeps_by = is_realtime(id) || matches!(id, linux::CLOCK_MONOTONIC | linux::CLOCK_BOOTTIME);
     if !sleeps_by {
-        return Err(Errno::EINVAL);
+        now(id)?;
+        return Err(Errno::EOPNOTSUPP);
     }
     let time = read_duration(a.address(2))?;
     if a.half(1) & linux::TIMER_ABSTIME == 0 {
@@ -141,9 +142,6 @@ fn check_timer(which: u32) -> Result<()> {
 }
 
 fn write_timer(to: UserAddress, (left, interval): (u64, u64)) -> Result<()> {
-    if to.is_null() {
-        return Ok(());
-    }
     to.write(&timeval(interval))?;
     to.offset(16).write(&timeval(left))
 }
@@ -165,5 +163,8 @@ pub(super) fn setitimer(a: Arguments) -> Result<u64> {
         ),
     };
     let before = timer::set_interval(&current().process, first, interval);
-    write_timer(a.address(2), before).map(|()| 0)
+    if !a.address(2).is_null() {
+        write_timer(a.address(2), before)?;
+    }
+    Ok(0)
 }

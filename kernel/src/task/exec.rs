@@ -68,6 +68,9 @@ fn open(
         _ => process.context.resolve(base, name, follow)?,
     };
     let metadata = path.metadata();
+    if path.inode().kind() == FileType::SymbolicLink {
+        return Err(Errno::ELOOP);
+    }
     if path.inode().kind() != FileType::Regular || metadata.permissions & 0o111 == 0 {
         return Err(Errno::EACCES);
     }
@@ -117,7 +120,7 @@ fn find(
 ///
 /// # Errors
 ///
-/// `ENOENT` and whatever else a path can give; `EACCES`: no regular file, or not executable;
+/// `ENOENT` and whatever else a path can give; `EACCES`: no regular file, or not executable; `ELOOP`: a link that is not followed;
 /// `ENOEXEC`: not a program for this machine; `E2BIG`, `ENOMEM`, `EIO`. The old program goes on.
 pub fn exec(
     base: Option<&OpenFile>,

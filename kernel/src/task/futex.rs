@@ -39,10 +39,14 @@ impl Key {
         if !address.0.is_multiple_of(4) {
             return Err(Errno::EINVAL);
         }
+        address.range(4)?;
         let space = current().space()?;
         let at = VirtualAddress(address.0);
         if !private {
             let _guard = preemption::disable();
+            let page = VirtualAddress(address.0 - at.offset() as u64);
+            let mapped = manager().check_mapped(space.handle(), page, 1);
+            mapped.map_err(|_| Errno::EFAULT)?;
             if let Some((file, page)) = manager().shared_page(space.handle(), at) {
                 return Ok(Self::Shared(file, page, at.offset() as u16));
             }
@@ -155,7 +159,7 @@ fn leave(waiter: &Arc<Waiter>) {
 ///
 /// # Errors
 ///
-/// `EINVAL`: unaligned.
+/// `EINVAL`: unaligned. `EFAULT`: nobody can wait there.
 pub fn wake(address: UserAddress, private: bool, count: usize, bits: u32) -> Result<usize> {
     let key = Key::new(address, private)?;
     let taken = take(&mut QUEUES[key.queue()].lock(), key, count, bits);

@@ -8,8 +8,9 @@ use std::ffi::CString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{self, Command};
+use std::process::{self, Command, ExitStatus};
 use std::time::Duration;
 use std::{env, ptr};
 
@@ -117,9 +118,22 @@ fn run_what_is_asked_for() -> Result<String> {
         .env("HOME", "/")
         .env("TERM", "vt100");
     let status = command
-        .status()
+        .spawn()
+        .and_then(|child| wait_for(child.id()))
         .with_context(|| format!("cannot run {:?}", command.get_program()))?;
     Ok(format!("{:?} ended: {status}", command.get_program()))
+}
+
+/// Waits for a process, and buries all orphans that end before it: they are the first process's.
+fn wait_for(wanted: u32) -> io::Result<ExitStatus> {
+    loop {
+        let mut status = 0;
+        // SAFETY: the result is valid.
+        let ended = check(unsafe { libc::waitpid(-1, &mut status, 0) })?;
+        if ended.cast_unsigned() == wanted {
+            return Ok(ExitStatus::from_raw(status));
+        }
+    }
 }
 
 /// A shell that owns the console, so that Ctrl-C and job control work.
