@@ -8,6 +8,7 @@ use linux_raw_sys::general as linux;
 use crate::arch::thread::{State, tls};
 use crate::arch::{FpRegisters, Registers, fp};
 use crate::error::{Errno, Result};
+use crate::fs::Context;
 use crate::memory::UserAddress;
 use crate::task::process::Process;
 use crate::task::signal::refresh;
@@ -112,15 +113,12 @@ fn make(number: Pid, registers: &Registers, request: &Request) -> Result<Arc<Thr
     } else {
         tls()
     };
-    let mut fp_registers = FpRegisters::default();
-    fp::read(&mut fp_registers);
-    let state = State::user(&registers, tls, &fp_registers)?;
     let process = if request.has(linux::CLONE_THREAD) {
         Arc::clone(&parent.process)
     } else {
-        Arc::new(new_process(number, request)?)
+        new_process(number, request)?
     };
-    let thread = Arc::new(Thread::new(number, process, state));
+    let thread = new_thread(number, process, &registers, tls)?;
     inherit(&parent, &thread, request);
     if request.has(linux::CLONE_PARENT_SETTID) {
         request.parent_number.write(&number.0.to_le_bytes())?;
@@ -133,14 +131,35 @@ fn make(number: Pid, registers: &Registers, request: &Request) -> Result<Arc<Thr
     Ok(thread)
 }
 
-fn new_process(number: Pid, request: &Request) -> Result<Process> {
+// Processes, threads and registers are large, and a stack is small: what makes them has frames that
+// are gone when the rest is done.
+
+#[inline(never)]
+fn new_thread(
+    number: Pid,
+    process: Arc<Process>,
+    registers: &Registers,
+    tls: u64,
+) -> Result<Arc<Thread>> {
+    let mut fp_registers = FpRegisters::default();
+    fp::read(&mut fp_registers);
+    let state = State::user(registers, tls, &fp_registers)?;
+    Ok(Arc::new(Thread::new(number, process, state)))
+}
+
+#[inline(never)]
+fn empty_process(number: Pid, context: Arc<Context>, exit_signal: u8) -> Arc<Process> {
+    Arc::new(Process::new(number, context, exit_signal))
+}
+
+fn new_process(number: Pid, request: &Request) -> Result<Arc<Process>> {
     let parent = &current().process;
     let context = if request.has(linux::CLONE_FS) {
         Arc::clone(&parent.context)
     } else {
         Arc::new(parent.context.duplicate())
     };
-    let process = Process::new(number, context, request.exit_signal);
+    let process = empty_process(number, context, request.exit_signal);
     let space = current().space()?;
     let space = if request.has(linux::CLONE_VM) {
         space

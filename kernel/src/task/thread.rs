@@ -1,5 +1,6 @@
 //! A thread, and which one runs.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::fmt;
 use core::ops::Deref;
@@ -41,7 +42,7 @@ pub struct Thread {
     /// Where to store its number when it first runs (`CLONE_CHILD_SETTID`).
     pub store_number: AtomicU64,
     /// What it was when its process began to be dumped.
-    pub snapshot: SpinLock<Option<Snapshot>>,
+    pub snapshot: SpinLock<Option<Box<Snapshot>>>,
     /// What `prctl(PR_SET_NAME)` and `/proc/pid/comm` call it.
     pub name: SpinLock<Name>,
 }

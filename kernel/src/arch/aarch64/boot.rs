@@ -57,6 +57,8 @@ pub(super) const EARLY_BLOCK: u64 = 1 | 3 << 8 | 1 << 10 | 1 << 54;
 unsafe extern "C" {
     /// Where PSCI starts the other CPUs.
     pub(super) fn start_secondary();
+    /// Goes on with `next` on the stack that ends at `stack`, for good.
+    pub(super) fn continue_on(stack: u64, next: extern "C" fn() -> !) -> !;
     /// Replaces the table of the upper half. Must be called where the identity map has it.
     pub(super) fn switch_root(root: u64, empty: u64);
 }
@@ -74,6 +76,13 @@ global_asm!(
         .quad   0, 0, 0
         .ascii  "ARM\x64"
         .long   0
+
+    .global continue_on
+    continue_on:
+        mov     sp, x0
+        mov     x29, xzr
+        mov     x30, xzr
+        br      x1
 
     start_primary:
         msr     daifset, #0xf

@@ -139,6 +139,14 @@ pub(super) fn start(affinity: u64) -> Result<(), &'static str> {
     Ok(())
 }
 
+/// Lets the first CPU report on the stack that it boots on, until it has a stack for that: what is
+/// there is lost.
+pub(super) fn report_on_boot_stack() {
+    this()
+        .emergency_stack
+        .store(stack::boot_end(), Ordering::Relaxed);
+}
+
 /// Gives a CPU the stack for the report that another one has overflowed.
 pub(super) fn give_emergency_stack(id: usize) -> Result<(), &'static str> {
     let stack = stack::new().map_err(|_| "there is no memory for its emergency stack")?;

@@ -15,6 +15,9 @@ const NULL: usize = 8;
 pub const MISTAKES: &[(&str, fn())] = &[
     ("PANIC", || panic!("dumptest")),
     ("ACCESS_NULL", access_null),
+    ("EXHAUST_STACK", || {
+        log::error!("the stack has no end: {}", exhaust_stack(1));
+    }),
     ("WILD_MEMCPY_MC", || wild(Routine::Memcpy)),
     ("WILD_COPY_MC_PAGE", || wild(Routine::CopyPage)),
     ("WILD_COPY_FROM_USER", || wild(Routine::FromUser)),
@@ -43,6 +46,15 @@ fn access_null() {
     // SAFETY: none; this is the mistake.
     let value = unsafe { null.read_volatile() };
     log::error!("page 0 holds {value:#x}");
+}
+
+/// Calls itself until there is no room.
+fn exhaust_stack(depth: u64) -> u64 {
+    let kept = core::hint::black_box([depth; 64]);
+    if kept[0] == u64::MAX {
+        return 0;
+    }
+    exhaust_stack(depth + 1) + kept[depth as usize % kept.len()]
 }
 
 #[repr(align(4096))]

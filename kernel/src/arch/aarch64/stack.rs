@@ -5,6 +5,7 @@
 //! for the next thread.
 
 use alloc::vec::Vec;
+use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use super::layout::{PAGE, STACKS};
@@ -22,11 +23,12 @@ pub(super) const LENGTH_SHIFT: u32 = 14;
 /// Blocks of the allocator are so many pages: 2 to the power of this.
 const ORDER: usize = LENGTH_SHIFT as usize - 12;
 
-/// The stack on which the first CPU boots, in a slot like the others.
+/// The stack on which the first CPU boots until there is memory for one like the others. It has no
+/// guard, and is twice as long: what is read of the machine goes by way of it.
 #[repr(C, align(32768))]
 pub(super) struct BootStack([AtomicU64; SLOT / 8]);
 
-/// The first CPU's. Its guard is not unmapped, but the entry code knows it.
+/// The first CPU's.
 pub(super) static BOOT_STACK: BootStack = BootStack([const { AtomicU64::new(0) }; SLOT / 8]);
 
 /// A stack. Dropping it makes it free for another thread.
@@ -75,11 +77,19 @@ impl Drop for Stack {
     }
 }
 
+/// The first address above it.
+pub(super) fn boot_end() -> u64 {
+    (&raw const BOOT_STACK).addr() as u64 + SLOT as u64
+}
+
 /// The stack that holds an address, as a range, if it is one.
-pub(super) fn containing(address: u64) -> Option<core::ops::Range<u64>> {
+pub(super) fn containing(address: u64) -> Option<Range<u64>> {
     let start = address & !(LENGTH as u64 - 1);
     let boot = (&raw const BOOT_STACK).addr() as u64;
-    let is_stack = (STACKS..NEXT.load(Ordering::Relaxed)).contains(&address)
-        || (boot..boot + SLOT as u64).contains(&address);
+    let boot = boot..boot + SLOT as u64;
+    if boot.contains(&address) {
+        return Some(boot);
+    }
+    let is_stack = (STACKS..NEXT.load(Ordering::Relaxed)).contains(&address);
     (is_stack && start & LENGTH as u64 != 0).then(|| start..start + LENGTH as u64)
 }

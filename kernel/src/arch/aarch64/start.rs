@@ -7,11 +7,11 @@ use dtoolkit::fdt::Fdt;
 use mm::{PAGE_SIZE, Pfn};
 use spin::Once;
 
-use super::boot::{EARLY_2, EARLY_BLOCK};
+use super::boot::{EARLY_2, EARLY_BLOCK, continue_on};
 use super::layout::{self, direct, image_physical};
 use super::{
-    Firmware, console, cpu, firmware, fixup, interrupt, irq, machine, psci, registers, tables,
-    thread, time,
+    Firmware, console, cpu, firmware, fixup, interrupt, irq, machine, psci, registers, stack,
+    tables, thread, time,
 };
 use crate::device_tree::{self, Board};
 use crate::memory::{self, Ranges, heap};
@@ -35,6 +35,7 @@ pub(super) extern "C" fn main(tree: u64, image: u64) -> ! {
     time::init();
     fixup::init();
     cpu::begin(0);
+    cpu::report_on_boot_stack();
     let tree = early_tree(tree);
     if let Ok(tree) = tree
         && let Ok(Some(found)) = device_tree::console(tree)
@@ -54,6 +55,17 @@ pub(super) extern "C" fn main(tree: u64, image: u64) -> ! {
         log::set_console_level(level.parse().unwrap_or(log::console_level()));
     }
     start_memory(board);
+    let stack = stack::new().expect("there is memory at boot");
+    let end = stack.end();
+    // The CPU keeps it: its first thread never ends.
+    core::mem::forget(stack);
+    // SAFETY: a stack that nobody uses, and nothing on the old one is needed any more.
+    unsafe { continue_on(end, with_memory) }
+}
+
+/// The rest of boot on the first CPU.
+extern "C" fn with_memory() -> ! {
+    let board = BOARD.get().expect("it was read before");
     log::info!(
         "Seaworthy {} on {} CPUs",
         env!("CARGO_PKG_VERSION"),

@@ -71,7 +71,7 @@ struct Segment {
 /// Those of the file; `ENOMEM`.
 pub(super) fn write(
     process: &Process,
-    threads: &[Snapshot],
+    threads: &[Box<Snapshot>],
     info: &Info,
     target: &mut Target<'_>,
 ) -> Result<()> {

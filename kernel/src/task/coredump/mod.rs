@@ -15,6 +15,7 @@ mod notes;
 pub mod pattern;
 mod snapshot;
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -39,6 +40,7 @@ const PERMISSIONS: u16 = 0o600;
 
 /// Writes a core file of the running thread's process, which `info` ends, if there is to be one.
 /// Returns whether it was begun.
+#[inline(never)]
 pub(in crate::task) fn dump(thread: &Current, info: &Info, registers: &Registers) -> bool {
     let process = &thread.process;
     let limit = process.limits.lock().get(RLIMIT_CORE);
@@ -67,9 +69,10 @@ pub(in crate::task) fn dump(thread: &Current, info: &Info, registers: &Registers
 }
 
 /// Lets another thread write about this one. Returns when the process ends.
+#[inline(never)]
 pub(in crate::task) fn park(thread: &Thread, registers: &Registers) {
     let process = &thread.process;
-    *thread.snapshot.lock() = Some(Snapshot::of_running(thread, registers));
+    *thread.snapshot.lock() = Some(Box::new(Snapshot::of_running(thread, registers)));
     process.departures.wake_all();
     process
         .departures
@@ -86,7 +89,7 @@ fn stop_others(thread: &Current, registers: &Registers) -> bool {
         }
         signals.ending = Some(Ending::Dump(thread.id()));
     }
-    *thread.snapshot.lock() = Some(Snapshot::of_running(thread, registers));
+    *thread.snapshot.lock() = Some(Box::new(Snapshot::of_running(thread, registers)));
     alarm_threads(process);
     process.departures.wait_until(|| {
         let threads = process.threads.lock().clone();
@@ -104,7 +107,8 @@ fn is_killed(process: &Process) -> bool {
 }
 
 /// All threads, the running one first.
-fn snapshots(thread: &Current) -> Vec<Snapshot> {
+#[expect(clippy::vec_box, reason = "they are boxed already")]
+fn snapshots(thread: &Current) -> Vec<Box<Snapshot>> {
     let mut threads = thread.process.threads.lock().clone();
     threads.sort_by_key(|other| (other.id() != thread.id(), other.id()));
     let taken = threads.iter().map(|thread| thread.snapshot.lock().take());

@@ -1,5 +1,6 @@
 //! Notes of a core file. Layouts: Linux, `include/uapi/linux/elfcore.h` and `elf.h`, for arm64.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::arch::{FpRegisters, Registers};
@@ -96,7 +97,7 @@ impl Bytes {
 }
 
 /// All notes. The first thread is the one that the signal hit.
-pub(super) fn build(facts: &Facts, threads: &[Snapshot], info: &Info) -> Vec<u8> {
+pub(super) fn build(facts: &Facts, threads: &[Box<Snapshot>], info: &Info) -> Vec<u8> {
     let mut notes = Bytes::default();
     for (index, thread) in threads.iter().enumerate() {
         notes.note(CORE, PRSTATUS, &status(facts, thread, info));
