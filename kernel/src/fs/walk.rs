@@ -32,6 +32,11 @@ impl Path {
         self.inode().metadata()
     }
 
+    /// Whether it is the root of what is mounted there.
+    pub fn is_mount_root(&self) -> bool {
+        Arc::ptr_eq(&self.mount().root().dentry, &self.dentry)
+    }
+
     /// Through which mount it is seen.
     pub fn mount(&self) -> &Arc<Mount> {
         &self.mount

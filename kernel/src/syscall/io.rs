@@ -4,6 +4,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::Arguments;
+use crate::arch::thread::has_signal;
 use crate::error::{Errno, Result};
 use crate::fs::{FileType, OpenFile, OpenFlags, Whence};
 use crate::memory::{Sink, Source, UserAddress, UserRange};
@@ -181,7 +182,8 @@ pub(super) fn sendfile(a: Arguments) -> Result<u64> {
     buffer.resize(size, 0);
     let mut done = 0;
     let mut result = Ok(());
-    while done < length {
+    // Two gigabytes take a while: who is to end need not wait for the last.
+    while done < length && (done == 0 || !has_signal()) {
         let wanted = size.min(length - done);
         let piece = read_piece(&from, position, &mut buffer[..wanted]);
         let read = match piece {

@@ -73,6 +73,9 @@ pub(super) fn mount(a: Arguments) -> Result<u64> {
     let place = context.resolve(None, &target, Follow::Yes)?;
     let read_only = flags & linux::MS_RDONLY != 0;
     if flags & linux::MS_REMOUNT != 0 {
+        if !place.is_mount_root() {
+            return Err(Errno::EINVAL);
+        }
         place.mount().set_read_only(read_only);
         return Ok(0);
     }

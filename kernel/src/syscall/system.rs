@@ -1,6 +1,7 @@
 //! The system as a whole.
 
 use super::Arguments;
+use crate::arch::thread::has_signal;
 use crate::arch::{power_off, reset, time, user};
 use crate::error::{Errno, Result};
 use crate::identity::{RELEASE, VERSION};
@@ -86,7 +87,7 @@ pub(super) fn getrandom(a: Arguments) -> Result<u64> {
         return Err(Errno::EINVAL);
     }
     let mut done = 0;
-    while done < length {
+    while done < length && (done == 0 || !has_signal()) {
         let mut piece = [0; PIECE];
         let piece = &mut piece[..PIECE.min(length - done)];
         random::fill(piece);

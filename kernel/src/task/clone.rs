@@ -159,7 +159,13 @@ fn new_process(number: Pid, request: &Request) -> Result<Arc<Process>> {
     } else {
         Arc::new(parent.context.duplicate())
     };
-    let process = empty_process(number, context, request.exit_signal);
+    // What another process is sent when this one ends is not for the caller to choose.
+    let exit_signal = if request.has(linux::CLONE_PARENT) {
+        parent.exit_signal
+    } else {
+        request.exit_signal
+    };
+    let process = empty_process(number, context, exit_signal);
     let space = current().space()?;
     let space = if request.has(linux::CLONE_VM) {
         space

@@ -4,6 +4,8 @@ use linux_raw_sys::general as linux;
 
 use crate::error::{Errno, Result};
 
+/// The most descriptors that a process can ask for (`fs.nr_open`).
+const DESCRIPTORS_LIMIT: u64 = 1 << 20;
 /// No limit.
 const INFINITY: u64 = u64::MAX;
 /// How many kinds there are.
@@ -60,11 +62,15 @@ impl Limits {
     ///
     /// # Errors
     ///
-    /// `EINVAL`: there is no such limit, or the current one would exceed the maximum.
+    /// `EINVAL`: there is no such limit, or the current one would exceed the maximum. `EPERM`: no
+    /// process can have so many descriptors.
     pub fn set(&mut self, kind: u32, limit: Limit) -> Result<()> {
         let place = self.0.get_mut(kind as usize).ok_or(Errno::EINVAL)?;
         if limit.current > limit.maximum {
             return Err(Errno::EINVAL);
+        }
+        if kind == linux::RLIMIT_NOFILE && limit.maximum > DESCRIPTORS_LIMIT {
+            return Err(Errno::EPERM);
         }
         *place = limit;
         Ok(())

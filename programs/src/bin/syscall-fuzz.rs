@@ -128,14 +128,15 @@ fn number_of(name: &str) -> Result<i64> {
 /// How often what was called, and what came of it.
 fn counts(calls: &[u64], errnos: &[u64]) -> String {
     let mut text = "calls:".to_owned();
+    let mut unknown = 0;
     for (number, count) in (0..).zip(calls).filter(|(_, count)| **count > 0) {
         let call = CALLS.iter().find(|call| call.number == number);
         match call.and_then(|call| call.name.strip_prefix("SYS_")) {
             Some(name) => text += &format!(" {name} {count}"),
-            None => text += &format!(" {number} {count}"),
+            None => unknown += count,
         }
     }
-    text += "\nerrors:";
+    text += &format!(" unknown {unknown}\nerrors:");
     for (errno, count) in (0..).zip(errnos).filter(|(_, count)| **count > 0) {
         text += &format!(" {errno} {count}");
     }

@@ -174,6 +174,7 @@ pub(super) fn rows() -> Vec<Row> {
         SYS_mount(c"x", c"folder", 0, 0, 0) = Errno EINVAL;
         SYS_mount(c"x", c"file", c"tmpfs", 0, 0) = Errno ENOTDIR;
         SYS_mount(c"x", c"none", c"tmpfs", 0, 0) = Errno ENOENT;
+        SYS_mount(c"x", c"folder", c"tmpfs", libc::MS_REMOUNT | libc::MS_RDONLY, 0) = Errno EINVAL;
         SYS_umount2(UNMAPPED, 0) = Errno EFAULT;
         SYS_umount2(c"folder", 0) = Errno EINVAL;
         SYS_umount2(c"none", 0) = Errno ENOENT;

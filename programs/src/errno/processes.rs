@@ -53,6 +53,7 @@ pub(super) fn rows() -> Vec<Row> {
         SYS_prlimit64(0, 0, [2_u64, 1], 0) = Errno EINVAL;
         SYS_prlimit64(NOBODY, 0, 0, GOOD) = Errno ESRCH;
         SYS_prlimit64(-1, 0, 0, GOOD) = Errno ESRCH;
+        SYS_prlimit64(0, libc::RLIMIT_NOFILE, [1_u64 << 40, 1 << 40], 0) = Errno EPERM;
         SYS_getrlimit(100, GOOD) = Errno EINVAL;
         SYS_getrlimit(0, UNMAPPED) = Errno EFAULT;
         SYS_setrlimit(100, GOOD) = Errno EINVAL;

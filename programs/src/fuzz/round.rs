@@ -1,7 +1,7 @@
 //! One round: starts children, watches them, and clears away what they leave.
 
 use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, symlink};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -171,7 +171,11 @@ fn clear_scratch() -> Result<()> {
             let name = std::ffi::CString::new(place)?;
             // SAFETY: the name ends with a zero.
             let result = unsafe { libc::umount2(name.as_ptr(), libc::MNT_DETACH) };
-            ensure!(result == 0, "cannot unmount {place}");
+            ensure!(
+                result == 0,
+                "cannot unmount {place}: {} in\n{mounts}",
+                io::Error::last_os_error()
+            );
         }
     }
     if Path::new(HOME).exists() {

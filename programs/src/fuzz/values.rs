@@ -41,7 +41,8 @@ const NAMES: &[&[u8]] = &[
     b"tmpfs\0",
     b"proc\0",
 ];
-/// What is only opened: nobody may unlink these.
+/// What is only opened: nobody may unlink these. This program is not among them: our kernel lets a
+/// program be truncated that runs.
 const DEVICES: &[&[u8]] = &[
     b"/dev/null\0",
     b"/dev/zero\0",
@@ -56,7 +57,6 @@ const DEVICES: &[&[u8]] = &[
     b"/proc/self/fd/3\0",
     b"/proc/meminfo\0",
     b"/proc/mounts\0",
-    b"/proc/self/exe\0",
     b"/sys\0",
 ];
 const LENGTHS: &[u64] = &[
@@ -219,6 +219,7 @@ impl Maker {
                 None => self.any_word(),
             };
         }
+        spare_memory(call.number, &mut arguments);
         arguments
     }
 
@@ -500,6 +501,26 @@ impl Maker {
             }
             1 => self.random.of(WILD),
             _ => self.random.of(names).as_ptr().addr() as u64,
+        }
+    }
+}
+
+/// Makes harmless what would use up all memory: whoever needs a page then is killed, and that may
+/// be this program. So there are no mappings of gigabytes that could be populated; the greatest
+/// cannot be anywhere.
+fn spare_memory(call: i64, arguments: &mut [u64; 6]) {
+    let lengths: &[usize] = match call {
+        libc::SYS_mmap => &[1],
+        libc::SYS_mremap => &[1, 2],
+        libc::SYS_mlockall => {
+            arguments[0] &= !(libc::MCL_FUTURE as u64);
+            return;
+        }
+        _ => return,
+    };
+    for index in lengths {
+        if arguments[*index] < 1 << 48 {
+            arguments[*index] &= (4 << 20) - 1;
         }
     }
 }
