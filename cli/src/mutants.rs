@@ -155,12 +155,16 @@ impl Copy {
     /// Runs one test, which must exist.
     fn test(&self, test: &str) -> Result<Fate> {
         let Some((target, name)) = test.split_once("::") else {
-            bail!("{test} is not the name of a file of tests, `::` and a test");
+            bail!("{test} is not the name of a file of tests or `lib`, `::` and a test");
+        };
+        let target = match target {
+            "lib" => vec!["--lib"],
+            file => vec!["--test", file],
         };
         let cargo = |arguments: &[&str]| {
             Command::new("cargo")
                 .args(["test", "--quiet", "--package", "seaworthy-mm"])
-                .args(["--test", target])
+                .args(target.iter().copied())
                 .args(arguments.iter().copied())
                 .env("RUST_BACKTRACE", "0")
                 .directory(&self.root)
@@ -223,8 +227,12 @@ mod tests {
         let text = fs::read_to_string(root.join(LIST)).unwrap();
         for mutant in list::parse(&text).unwrap() {
             mutant.apply_in(&root.join(PACKAGE).join("src")).unwrap();
-            let (file, name) = mutant.test.split_once("::").unwrap();
-            let file = root.join(PACKAGE).join("tests").join(format!("{file}.rs"));
+            let (file, name) = mutant.test.rsplit_once("::").unwrap();
+            let file = match file.strip_prefix("lib::") {
+                Some(module) => format!("src/{}.rs", module.replace("::", "/")),
+                None => format!("tests/{file}.rs"),
+            };
+            let file = root.join(PACKAGE).join(file);
             let test = fs::read_to_string(&file).unwrap();
             assert!(test.contains(&format!("fn {name}(")), "{}", mutant.test);
         }

@@ -12,7 +12,7 @@ pub(super) struct Mutant {
     pub(super) name: String,
     /// Below `src`.
     pub(super) file: String,
-    /// The test that notices: its file, `::`, its name.
+    /// The test that notices: its file in `tests`, or `lib` and its module, `::`, its name.
     pub(super) test: String,
     /// Lines of the file, without the white space around them.
     old: Vec<String>,

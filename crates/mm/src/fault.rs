@@ -5,6 +5,8 @@
 //! says so, and starts again when that is done.
 
 mod pooled;
+#[cfg(test)]
+mod tests;
 
 use alloc::sync::Arc;
 

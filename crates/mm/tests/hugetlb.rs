@@ -815,6 +815,23 @@ fn soft_offline_moves_the_whole_page() {
     }
 }
 
+/// Whoever reads it again would be given zeros.
+#[test]
+fn an_error_in_a_page_of_a_file_that_moved_is_told() {
+    let (memory, space) = start(2);
+    try_map(&memory, &space, 1, Sharing::Shared, Source::Hugetlb).unwrap();
+    fill(&memory, &space, PIECES);
+    let old = frame_of(&memory, &space, page(5));
+    memory.soft_offline(old).unwrap();
+    assert_eq!(load(&memory, &space, 5), Ok(6));
+    let moved = frame_of(&memory, &space, page(5));
+    assert_ne!(moved, old);
+    memory.machine().poison(moved, 0);
+    assert_eq!(load(&memory, &space, 5), Err(lost(5)));
+    assert_eq!(load(&memory, &space, 6), Ok(7));
+    end(&memory, vec![space], 2);
+}
+
 #[test]
 fn soft_offline_of_a_page_that_cannot_move_changes_nothing() {
     let (memory, space) = start(2);
