@@ -1,7 +1,7 @@
 //! The frame table: one typed state per frame, counted references, and who maps it.
 //!
 //! Contents never pass through here. A [`UserFrame`] is a counted reference to a frame that users
-//! own; only a [`Machine`](crate::Machine) can look inside, and only by operations that can fail.
+//! own; only a [`Machine`] can look inside, and only by operations that can fail.
 //! A [`KernelFrame`] is a frame of the kernel's: another type, which those operations refuse.
 //!
 //! A huge page is a naturally aligned block of frames. Its first frame, the head, has the state,

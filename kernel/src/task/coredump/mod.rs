@@ -7,8 +7,8 @@
 //! | `notes` | what the file says of process and threads |
 //! | `image` | the file: headers, notes, and memory with holes |
 //!
-//! The thread that the signal hit writes the file, while the others wait in [`park`]. Memory that
-//! cannot be read becomes a hole, and the dump goes on.
+//! The thread that the signal hit writes the file, while the others wait until the process ends.
+//! Memory that cannot be read becomes a hole, and the dump goes on.
 
 mod image;
 mod notes;
