@@ -8,9 +8,9 @@ use crate::{Pfn, SwapSlot};
 
 const VALID: u64 = 1;
 const TABLE_OR_PAGE: u64 = 1 << 1;
-/// AP[1]: EL0 may access.
+/// `AP[1]`: EL0 may access.
 const EL0: u64 = 1 << 6;
-/// AP[2]: nobody may write.
+/// `AP[2]`: nobody may write.
 const READ_ONLY: u64 = 1 << 7;
 const INNER_SHAREABLE: u64 = 0b11 << 8;
 const ACCESSED: u64 = 1 << 10;
