@@ -77,9 +77,11 @@ impl Row {
         }
     }
 
-    /// The number of the system call.
-    pub fn number(&self) -> i64 {
-        self.number
+    /// The name of the system call, as in `SYS_read`.
+    pub fn name(&self) -> &'static str {
+        self.text
+            .split_once('(')
+            .map_or(self.text, |(name, _)| name)
     }
 
     /// Runs the row in a child. Gives the reason if the answer is different on purpose.

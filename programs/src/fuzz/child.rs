@@ -113,16 +113,12 @@ fn prepare_descriptors() -> Result<()> {
     for number in 0..3 {
         let null = open(c"/dev/null", libc::O_RDWR)?;
         // SAFETY: both numbers are this process's.
-        ensure!(
-            unsafe { libc::dup2(null, number) } == number,
-            "cannot leave the console"
-        );
+        let moved = unsafe { libc::dup2(null, number) };
+        ensure!(moved == number, "cannot leave the console");
     }
     // SAFETY: what is inherited is not used any more.
-    ensure!(
-        unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0) } == 0,
-        "close_range"
-    );
+    let closed = unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0) };
+    ensure!(closed == 0, "cannot close what is inherited");
     const FILES: &[(&std::ffi::CStr, i32)] = &[
         (c".", libc::O_RDONLY),
         (c"d", libc::O_RDONLY),
@@ -146,10 +142,8 @@ fn prepare_descriptors() -> Result<()> {
     for flags in [0, libc::O_NONBLOCK] {
         let mut ends = [0; 2];
         // SAFETY: there is room for two numbers.
-        ensure!(
-            unsafe { libc::pipe2(ends.as_mut_ptr(), flags) } == 0,
-            "cannot make a pipe"
-        );
+        let made = unsafe { libc::pipe2(ends.as_mut_ptr(), flags) };
+        ensure!(made == 0, "cannot make a pipe");
     }
     let (reader, writer) = io::pipe().context("cannot make a pipe")?;
     drop(reader);

@@ -8,8 +8,13 @@ use std::os::unix::fs::OpenOptionsExt;
 
 use anyhow::{Context, Result, ensure};
 
+use crate::system_call::is_seaworthy;
+
 /// How much less free memory is no leak, in KiB: caches that have grown, stacks that are kept.
 const SLACK: u64 = 4096;
+/// Severities of the log. Linux, `linux/kern_levels.h`.
+const ERROR: u32 = 3;
+const WARNING: u32 = 4;
 /// Words of this program's pattern.
 const WORDS: usize = 32 << 10;
 
@@ -20,6 +25,8 @@ pub struct Health {
     descriptors: usize,
     free: u64,
     log: File,
+    /// The least severity that is a complaint.
+    severity: u32,
     pattern: Vec<u64>,
 }
 
@@ -40,6 +47,8 @@ impl Health {
             descriptors: 0,
             free: free_memory()?,
             log,
+            // A stock Linux also warns of programs that use what is obsolete.
+            severity: if is_seaworthy()? { WARNING } else { ERROR },
             pattern: (0..WORDS as u64).map(word).collect(),
         };
         health.descriptors = descriptors()?;
@@ -110,8 +119,6 @@ impl Health {
 
     /// Warnings, and worse, that the kernel has logged since the last time.
     fn complaints(&mut self) -> Result<Vec<String>> {
-        /// The greatest severity of a warning. Linux, `linux/kern_levels.h`.
-        const WARNING: u32 = 4;
         let mut complaints = Vec::new();
         let mut record = [0; 8192];
         loop {
@@ -128,7 +135,7 @@ impl Health {
             };
             let priority: u32 = head.split(',').next().unwrap_or_default().parse()?;
             // Programs' own words have another facility than the kernel's, which is 0.
-            if priority <= WARNING {
+            if priority <= self.severity {
                 complaints.push(message.lines().next().unwrap_or_default().to_owned());
             }
         }

@@ -11,13 +11,13 @@ impl Random {
     pub fn new(seed: u64, path: &[u64]) -> Self {
         let mut random = Self(seed);
         for step in path {
-            random = Self(random.next() ^ step.wrapping_mul(0xd605_1b1c_8d3a_2f45));
+            random = Self(random.word() ^ step.wrapping_mul(0xd605_1b1c_8d3a_2f45));
         }
         random
     }
 
     /// The next number.
-    pub fn next(&mut self) -> u64 {
+    pub fn word(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -26,7 +26,7 @@ impl Random {
 
     /// A number below `limit`.
     pub fn below(&mut self, limit: u64) -> u64 {
-        self.next() % limit
+        self.word() % limit
     }
 
     /// True once in `count` times.
@@ -48,7 +48,7 @@ mod tests {
     fn a_seed_repeats_and_threads_differ() {
         let numbers = |path: &[u64]| {
             let mut random = Random::new(7, path);
-            [(); 4].map(|()| random.next())
+            [(); 4].map(|()| random.word())
         };
         assert_eq!(numbers(&[1, 2, 3]), numbers(&[1, 2, 3]));
         assert_ne!(numbers(&[1, 2, 3]), numbers(&[1, 3, 2]));

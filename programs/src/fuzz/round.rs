@@ -105,14 +105,12 @@ fn prepare_scratch(plan: &Plan) -> Result<()> {
     symlink("a", "link")?;
     symlink("loop", "loop")?;
     // SAFETY: the name ends with a zero.
-    ensure!(
-        unsafe { libc::mkfifo(c"fifo".as_ptr(), 0o644) } == 0,
-        "mkfifo"
-    );
+    let made = unsafe { libc::mkfifo(c"fifo".as_ptr(), 0o644) };
+    ensure!(made == 0, "cannot make a fifo");
     let mut random = Random::new(plan.seed, &[plan.round]);
     let mut elf = PROGRAM;
     for _ in 0..random.below(4) {
-        elf[random.below(PROGRAM.len() as u64) as usize] = random.next() as u8;
+        elf[random.below(PROGRAM.len() as u64) as usize] = random.word() as u8;
     }
     let script = [
         b"#!".as_slice(),

@@ -291,14 +291,14 @@ impl Maker {
             Kind::Protect => {
                 self.random.below(8)
                     | if self.random.once_in(16) {
-                        self.random.next()
+                        self.random.word()
                     } else {
                         0
                     }
             }
             Kind::Request => self.random.of(REQUESTS),
             Kind::Set => {
-                let words = [self.random.next() & self.random.next(); 2];
+                let words = [self.random.word() & self.random.word(); 2];
                 self.structure(index, &words)
             }
             Kind::SetSize => self.random.of(&[8, 8, 8, 8, 0, 7, 16, u64::MAX]),
@@ -315,7 +315,7 @@ impl Maker {
         match self.random.below(5) {
             0 => self.random.of(WILD),
             1 => self.random.of(ABSURD),
-            2 => self.random.next(),
+            2 => self.random.word(),
             3 => self.random.below(64),
             _ => self.address(),
         }
