@@ -30,14 +30,26 @@ pub(super) fn steps() -> Vec<Step> {
         .iter()
         .chain(parsers)
         .flat_map(|package| ["--package", package]);
-    let command = Command::new("cargo")
-        .arg(format!("+{toolchain}"))
-        .args(["miri", "test"])
-        .args(packages)
-        // Not the documentation's examples: they may use symbols that only a linker makes.
-        .arg("--tests")
-        // Tests read the variables of this step and write to the file for skips.
-        .env("MIRIFLAGS", "-Zmiri-disable-isolation")
-        .env("PROPTEST_CASES", CASES);
-    vec![Step::tests("tests of the pure crates", command, LIMIT).needing(Tool::Miri { toolchain })]
+    let miri = || {
+        Command::new("cargo")
+            .arg(format!("+{toolchain}"))
+            .args(["miri", "test"])
+            // Tests read the variables of this step and write to the file for skips.
+            .env("MIRIFLAGS", "-Zmiri-disable-isolation")
+            .env("PROPTEST_CASES", CASES)
+    };
+    // Not the documentation's examples: they may use symbols that only a linker makes.
+    let pure = miri().args(packages).arg("--tests");
+    // Safe Rust. The tests that take minutes say so, and are left out.
+    let memory_manager = miri().args(["--package", "seaworthy-mm", "--lib"]);
+    [
+        Step::tests("tests of the pure crates", pure, LIMIT),
+        Step::tests("unit tests of the memory manager", memory_manager, LIMIT),
+    ]
+    .map(|step| {
+        step.needing(Tool::Miri {
+            toolchain: toolchain.clone(),
+        })
+    })
+    .into()
 }

@@ -113,6 +113,7 @@ mod tests {
     use super::{Buddy, MAX_ORDER};
 
     #[test]
+    #[cfg_attr(miri, ignore = "takes minutes")]
     fn everything_given_back_merges_into_the_largest_blocks() {
         let mut buddy = Buddy::new(4096 + 3).unwrap();
         (0..4099).for_each(|frame| buddy.release(frame, 0));
@@ -124,6 +125,7 @@ mod tests {
 
     proptest! {
         #[test]
+        #[cfg_attr(miri, ignore = "takes minutes")]
         fn hands_out_every_frame_once(
             frames in 1usize..3000,
             steps in prop::collection::vec((0usize..4, 0usize..3000, 0usize..=4), 1..300),

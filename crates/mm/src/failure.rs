@@ -1,5 +1,8 @@
 //! What to do when memory fails: [`Memory::memory_failure`].
 
+#[cfg(test)]
+mod tests;
+
 use core::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 
 use crate::lock::{Mutex, MutexGuard};

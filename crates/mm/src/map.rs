@@ -162,6 +162,7 @@ mod tests {
 
     proptest! {
         #[test]
+        #[cfg_attr(miri, ignore = "takes minutes")]
         fn behaves_as_the_standard_map(steps in prop::collection::vec((0u16..600, any::<bool>()), 0..2000)) {
             let mut ours = OrderedMap::new();
             let mut theirs = BTreeMap::new();

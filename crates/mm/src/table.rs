@@ -10,6 +10,9 @@
 //! Empty tables are kept until the address space ends, but for last-level ones whose whole span is
 //! unmapped at once: a huge page may come there next.
 
+#[cfg(test)]
+mod tests;
+
 use crate::entry::{decode_table, encode_table};
 use crate::frame::Frames;
 use crate::{

@@ -214,3 +214,20 @@ fn pins_beyond_counting_are_refused() {
     memory.destroy(space);
     assert_eq!(memory.free_frames(), 64);
 }
+
+/// Stores by the pin come without a fault, so what the store has may be older at any time.
+#[test]
+fn a_page_that_is_pinned_for_stores_is_never_clean() {
+    let memory = memory(64);
+    let file = memory.create_file(FileKind::Stored, LENGTH).unwrap();
+    let space = map(&memory, Sharing::Shared, Source::File(&file, 0));
+    let pin = memory.pin_user_page(&space, AT, Access::Store).unwrap();
+    assert_eq!(memory.sync(&file), Ok(()));
+    let pfn = pin.frame().pfn();
+    memory.machine().cpu_store(pfn, 0, &[9; PAGE_SIZE]);
+    let _ = memory.memory_failure(pfn, Context::default()).unwrap();
+    let read = memory.read_file(&file, 0, &mut [0]);
+    assert_eq!(read, Err(Errno::EIO), "the store has an older version");
+    memory.unpin_user_page(pin);
+    assert_eq!(memory.frame_state(pfn), Some(FrameState::Isolated));
+}

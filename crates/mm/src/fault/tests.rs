@@ -2,18 +2,20 @@
 
 use super::{Fault, Stop};
 use crate::frame::Frame;
-use crate::sim::{SimMachine, memory};
+use crate::sim::{SimMachine, memory_with};
 use crate::{
     Access, Entry, FrameState, Memory, Outcome, PAGE_SIZE, Placement, Protection, Sharing, Source,
     VirtualAddress,
 };
 
-const AT: VirtualAddress = VirtualAddress(0x7000_0000);
+const AT: VirtualAddress = VirtualAddress(0x10_0000);
+/// Small tables, which Miri is done with soon.
+const BITS: u32 = 4;
 
 /// Lets a fault adopt a fresh frame that another CPU has found meanwhile. It must not: it starts
 /// again, nothing is mapped, and the frame is not its any more. Returns what became of the frame.
-fn adopted_after(found: impl Fn(&mut Frame)) -> (Memory<SimMachine>, FrameState) {
-    let memory = memory(64);
+fn adopted_after(found: impl Fn(&mut Frame)) -> (Memory<SimMachine<BITS>>, FrameState) {
+    let memory = memory_with::<BITS>(16);
     let space = memory.create().unwrap();
     let (place, length) = (Placement::Fixed(AT), PAGE_SIZE as u64);
     let (protection, sharing) = (Protection::READ_WRITE, Sharing::Private);

@@ -80,7 +80,7 @@ fn a_huge_page_of_which_a_piece_fails_on_its_way_out_of_the_pool_is_not_used() {
     for (failed, reserved) in [(0, false), (5, true), (PIECES - 1, false)] {
         let memory = memory_with::<BITS>(PIECES as u32);
         assert_eq!(memory.set_hugetlb_pages(1), 1);
-        assert_eq!(memory.frames.pool().reserve(1), true);
+        assert!(memory.frames.pool().reserve(1));
         let block = memory.frames.pool().take(true).unwrap();
         let failed = Pfn(FIRST_FRAME + failed);
         let _ = memory.memory_failure(failed, SIMULATED).unwrap();

@@ -197,6 +197,7 @@ mod tests {
 
     /// Between the search and the proof a process may store, unmap or end.
     #[test]
+    #[cfg_attr(miri, ignore = "takes minutes")]
     fn what_changed_since_it_looked_equal_is_left_alone() {
         let memory = memory(64);
         let space = process(&memory, &[7, 8, 0]);
@@ -227,6 +228,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "takes minutes")]
     fn a_page_that_someone_holds_is_not_merged() {
         let memory = memory(64);
         let space = process(&memory, &[7, 7]);
