@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod tests;
 
+use core::ops::RangeInclusive;
 use core::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 
 use crate::lock::{Mutex, MutexGuard};
@@ -11,8 +12,8 @@ use crate::frame::HugeSort;
 use crate::ksm::Healing;
 use crate::memory::Space;
 use crate::{
-    BusCode, Entry, Errno, FileId, FrameState, KillPolicy, Machine, Memory, Pfn, Sigbus, SpaceId,
-    UserFrame, VirtualAddress,
+    BusCode, Entry, Errno, FileId, FrameState, KernelFrame, KillPolicy, Machine, Memory, Pfn,
+    Sigbus, SpaceId, UserFrame, VirtualAddress,
 };
 
 /// What is known about an error.
@@ -539,6 +540,29 @@ impl<M: Machine> Memory<M> {
             delayed,
             recovered,
         }
+    }
+
+    /// The memory of a translation table has failed, and the program whose it is will end: puts
+    /// marks of an error in the place of what can be in the same lines of 64 bytes as `bytes` of
+    /// it, so that nobody needs to read those again. What they led to is lost to the program, and
+    /// its frames are never used again. Of a frame that is no table nothing changes.
+    pub fn lose_descriptors(&self, table: Pfn, bytes: RangeInclusive<usize>) {
+        const LINE: usize = 64;
+        const DESCRIPTOR: usize = size_of::<u64>();
+        let Some(frame) = self.frames.find(table) else {
+            return;
+        };
+        if frame.state != FrameState::Table {
+            return;
+        }
+        let lost = Entry::HwPoison(table).encode();
+        let kernel = KernelFrame::of_descriptor(table);
+        let end = (bytes.end() / LINE + 1) * LINE / DESCRIPTOR;
+        for index in bytes.start() / LINE * LINE / DESCRIPTOR..end.min(1 << M::INDEX_BITS) {
+            self.machine.store_entry(&kernel, index, lost);
+        }
+        // As long as it was locked, nobody could free the table.
+        drop(frame);
     }
 
     /// Whether an error in the frame is known.

@@ -101,10 +101,6 @@ pub trait Machine {
     fn zero_table(&self, table: &KernelFrame);
 
     /// Loads a descriptor. The hardware walker reads the same memory, and may set no bits.
-    ///
-    /// If the table's own memory has failed, and its process is to end, the answer may be
-    /// [`Entry::HwPoison`](crate::Entry) with the table's frame: then
-    /// [`destroy`](crate::Memory::destroy) goes around it, and what it led to is never used again.
     fn load_entry(&self, table: &KernelFrame, index: usize) -> u64;
 
     /// Stores a descriptor in one piece, and makes it visible to the walkers of all CPUs.

@@ -48,11 +48,12 @@ fn store(memory: &Memory<SimMachine>, space: &AddressSpace, number: u64) -> Outc
     }
 }
 
-/// Poisons the table that leads to the pages, so many levels above the last, and tells the manager.
+/// The table that leads to the pages fails, so many levels above the last. The manager is told.
 fn fail_table(memory: &Memory<SimMachine>, space: &AddressSpace, levels: u32) -> Pfn {
     let root = memory.root(space);
-    let table = memory.machine().poison_table(root, AT.page(), levels);
-    let table = table.unwrap();
+    let found = memory.machine().table_of(root, AT.page(), levels);
+    let (table, offset) = found.unwrap();
+    memory.lose_descriptors(table, offset..=offset);
     let report = memory.memory_failure(table, Context::default()).unwrap();
     assert_eq!(
         (report.page, report.signal),
@@ -107,4 +108,17 @@ fn lost(levels: u32) -> usize {
         0 => 8,
         levels => PAGES as usize + levels as usize,
     }
+}
+
+#[test]
+fn only_tables_are_marked() {
+    let (memory, space) = world();
+    let Entry::Page(pfn, _) = memory.entry(&space, page(0)) else {
+        panic!("not mapped");
+    };
+    memory.lose_descriptors(pfn, 0..=PAGE_SIZE - 1);
+    memory.lose_descriptors(Pfn(1), 0..=0);
+    assert_eq!(store(&memory, &space, 0), Outcome::Resolved);
+    memory.destroy(space);
+    memory.check().unwrap();
 }

@@ -3,12 +3,10 @@
 mod access;
 #[cfg(target_os = "none")]
 pub mod heap;
-mod lost;
 mod ranges;
 pub mod store;
 mod transfer;
 
-pub use self::lost::{LostLines, lost_descriptors};
 pub use self::ranges::{Full, Ranges};
 pub use self::transfer::{Cause, Sink, Source, Stopped, UserAddress, UserRange};
 

@@ -7,12 +7,11 @@ use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use apei::{NotificationKind, Platform};
 use cper::{ArmErrorKinds, Entry, Section, SectionFlags, Severity, StatusBlock};
 use mm::{
-    Action, AddressSpace, Consumer, Context, Entry as TableEntry, Errno, FrameState, Machine,
-    Memory, PAGE_SIZE, Pfn, VirtualAddress,
+    Action, AddressSpace, Consumer, Context, Entry as TableEntry, Errno, Machine, Memory,
+    PAGE_SIZE, Pfn, VirtualAddress,
 };
 
 use crate::arch::cpu;
-use crate::memory::lost_descriptors;
 use crate::ras::abort::{Abort, Mode, Severity as SErrorSeverity, Verdict};
 use crate::ras::corrected::Counts;
 use crate::ras::queue::{NOBODY, Queue, Taken};
@@ -336,7 +335,7 @@ impl<P, M: Machine> Work<'_, P, M> {
                     let _ = for_each_range(&entry, |range| {
                         let pfn = Pfn(range.start() / PAGE_SIZE as u64);
                         if self.cause.abort().is_some_and(|abort| abort.on_walk) {
-                            self.descriptors_failed(pfn, range);
+                            self.descriptors_failed(pfn, &range);
                         }
                         let one = self.failed(pfn, signal);
                         // The worst of several counts.
@@ -373,14 +372,12 @@ impl<P, M: Machine> Work<'_, P, M> {
         })
     }
 
-    /// A line of a translation table has failed: nobody is to read it again.
-    fn descriptors_failed(&self, table: Pfn, range: RangeInclusive<u64>) {
-        if self.memory.frame_state(table) != Some(FrameState::Table) {
-            return;
-        }
-        if !lost_descriptors().add(range) {
-            log::error!("Memory failure: too many translation tables are lost");
-        }
+    /// Descriptors of a program's have failed: nobody is to read them again.
+    fn descriptors_failed(&self, table: Pfn, range: &RangeInclusive<u64>) {
+        let offset = |address: &u64| *address as usize % PAGE_SIZE;
+        let _guard = preemption::disable();
+        self.memory
+            .lose_descriptors(table, offset(range.start())..=offset(range.end()));
     }
 
     fn consumer(&self) -> Option<Consumer> {

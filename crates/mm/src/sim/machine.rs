@@ -19,9 +19,6 @@ use crate::{
 pub const LINE: usize = 64;
 /// Where simulated RAM starts: 1 GiB.
 pub const FIRST_FRAME: u64 = 0x40000;
-
-/// Descriptors in a line of 64 bytes.
-const DESCRIPTORS_OF_LINE: u64 = 8;
 /// How many CPUs have a translation cache.
 pub const CPUS: usize = 3;
 
@@ -74,8 +71,6 @@ pub struct SimMachine<const INDEX_BITS: u32 = 9> {
     ram: Ram,
     /// The descriptors of each frame, if it is a table: walks take no lock, as the hardware's.
     descriptors: Vec<AtomicU64>,
-    /// Eight descriptors in a line that cannot be read: the number of the first, by eight.
-    lost_descriptors: AtomicU64,
     /// Few enough that a search of all is quick.
     caches: [crate::lock::Mutex<Cache>; CPUS],
     store: Mutex<HashMap<(FileId, u32), Page>>,
@@ -99,7 +94,6 @@ impl<const INDEX_BITS: u32> SimMachine<INDEX_BITS> {
         Self {
             ram: Ram::new(frames),
             descriptors: (0..descriptors).map(|_| AtomicU64::new(0)).collect(),
-            lost_descriptors: AtomicU64::new(u64::MAX),
             caches: [const { crate::lock::Mutex::new(Cache::new()) }; CPUS],
             store: Mutex::default(),
             swap: Mutex::default(),
@@ -127,18 +121,14 @@ impl<const INDEX_BITS: u32> SimMachine<INDEX_BITS> {
         self.ram.poison(pfn, line);
     }
 
-    /// Poisons the line of a translation table that a walk for `page` from `root` reads so many
-    /// `levels` above the last. There is one such line at a time. Returns the table.
-    pub fn poison_table(&self, root: Pfn, page: VirtualPage, levels: u32) -> Option<Pfn> {
+    /// The translation table that a walk for `page` from `root` reads so many `levels` above the
+    /// last, and the offset in bytes of the descriptor there.
+    pub fn table_of(&self, root: Pfn, page: VirtualPage, levels: u32) -> Option<(Pfn, usize)> {
         let mut table = root;
         for level in (levels + 1..=3).rev() {
             table = decode_table(self.load(table, page, level))?;
         }
-        let slot = index_at(page, levels, INDEX_BITS);
-        let descriptor = ((table.0 - FIRST_FRAME) << INDEX_BITS) + slot as u64;
-        self.lost_descriptors
-            .store(descriptor / DESCRIPTORS_OF_LINE, Ordering::Relaxed);
-        Some(table)
+        Some((table, index_at(page, levels, INDEX_BITS) * 8))
     }
 
     /// A frame with a poisoned line.
@@ -418,10 +408,6 @@ impl<const INDEX_BITS: u32> Machine for SimMachine<INDEX_BITS> {
 
     fn load_entry(&self, table: &KernelFrame, index: usize) -> u64 {
         schedule::point();
-        let number = ((table.pfn().0 - FIRST_FRAME) << INDEX_BITS) + index as u64;
-        if number / DESCRIPTORS_OF_LINE == self.lost_descriptors.load(Ordering::Relaxed) {
-            return Entry::HwPoison(table.pfn()).encode();
-        }
         self.descriptor(table.pfn(), index).load(Ordering::Acquire)
     }
 

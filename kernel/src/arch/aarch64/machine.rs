@@ -4,8 +4,8 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use copy::{PAGE_SIZE, checksum_mc};
 use mm::{
-    Allocation, Entry, Errno, File, KernelFrame, PageRange, Poisoned, SpaceId, StoreError,
-    UserFrame, Victim,
+    Allocation, Errno, File, KernelFrame, PageRange, Poisoned, SpaceId, StoreError, UserFrame,
+    Victim,
 };
 
 use super::features::routines;
@@ -96,11 +96,6 @@ impl mm::Machine for Machine {
     }
 
     fn load_entry(&self, table: &KernelFrame, index: usize) -> u64 {
-        let address = table.pfn().0 * PAGE + index as u64 * 8;
-        if memory::lost_descriptors().contains(address) {
-            // Its program is ending, and needs no more.
-            return Entry::HwPoison(table.pfn()).encode();
-        }
         entry(table, index).load(Ordering::Relaxed)
     }
 
