@@ -10,6 +10,7 @@ mod transfer;
 
 pub use self::lost::{LostLines, lost_descriptors};
 pub use self::ranges::{Full, Ranges};
+pub use self::store::PageStore;
 pub use self::transfer::{Cause, Sink, Source, Stopped, UserAddress, UserRange};
 
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -30,7 +31,7 @@ static MANAGER: spin::Once<Manager> = spin::Once::new();
 /// Before boot has made it. Under test there always is one, with 64 MiB.
 pub fn manager() -> &'static Manager {
     #[cfg(not(target_os = "none"))]
-    return MANAGER.call_once(|| mm::sim::memory(16 * 1024));
+    return MANAGER.call_once(|| Machine::manager(16 * 1024));
     #[cfg(target_os = "none")]
     MANAGER.get().expect("boot makes the memory manager first")
 }
