@@ -217,7 +217,7 @@ impl Inode for Node {
         let size = self.pages.as_ref().map(Pages::size);
         let inode = self.disk.lock();
         Metadata {
-            device: DeviceNumber::new(254, 0),
+            device: self.volume.number(),
             inode: u64::from(self.number),
             kind: self.kind,
             permissions: inode.mode().bits() & 0o7777,
@@ -336,7 +336,11 @@ impl Inode for Node {
             let name = entry_name(name)?;
             if let NewInode::SymbolicLink(text) = what {
                 let target = PathBuf::try_from(text).map_err(|_| Ext4Error::MalformedPath)?;
-                return disk.symlink(directory, name, target, 0, 0, time);
+                let mut link = disk.symlink(directory, name, target, 0, 0, time)?;
+                let mode = FileType::SymbolicLink as u16 | permissions & 0o7777;
+                link.set_mode(InodeMode::from_bits_retain(mode))?;
+                link.write(disk)?;
+                return Ok(link);
             }
             let mode = kind_of(kind) as u16 | permissions & 0o7777;
             let mut inode = disk.create_inode(InodeCreationOptions {

@@ -26,12 +26,14 @@ mod device;
 mod inode;
 mod volume;
 
-use alloc::sync::Arc;
+use alloc::collections::BTreeMap;
+use alloc::sync::{Arc, Weak};
 
 use self::volume::Volume;
-use super::block::BlockDevice;
-use super::{FileSystem, FileSystemStatistics, Inode};
+use super::block::{BlockDevice, Disk};
+use super::{DeviceNumber, FileSystem, FileSystemStatistics, Inode};
 use crate::error::Result;
+use crate::sync::Mutex;
 
 /// `f_type`: `EXT4_SUPER_MAGIC`.
 const MAGIC: u64 = 0xef53;
@@ -43,15 +45,33 @@ pub struct Ext4 {
     root: Arc<dyn Inode>,
 }
 
+/// The volumes that are mounted, by the number of their disk. Held while one is being mounted.
+static MOUNTED: Mutex<BTreeMap<DeviceNumber, Weak<Ext4>>> = Mutex::new(BTreeMap::new());
+
 impl Ext4 {
-    /// The file system on a device.
+    /// The file system on a disk: the same one, however often it is mounted.
+    ///
+    /// # Errors
+    ///
+    /// As for [`open`](Self::open).
+    pub fn on(disk: &Arc<Disk>) -> Result<Arc<Self>> {
+        let mut mounted = MOUNTED.lock();
+        if let Some(volume) = mounted.get(&disk.number()).and_then(Weak::upgrade) {
+            return Ok(volume);
+        }
+        let volume = Self::open(Arc::clone(disk) as Arc<dyn BlockDevice>, disk.number())?;
+        mounted.insert(disk.number(), Arc::downgrade(&volume));
+        Ok(volume)
+    }
+
+    /// The file system on a device. `number` is what `stat` tells of it.
     ///
     /// # Errors
     ///
     /// `EINVAL`: there is none, or not one that this kernel knows; `EOPNOTSUPP`: it has features
     /// that this kernel does not know; `EUCLEAN`: it is damaged; `EIO`. The reason is in the log.
-    pub fn open(device: Arc<dyn BlockDevice>) -> Result<Arc<Self>> {
-        let volume = Volume::open(device)?;
+    pub fn open(device: Arc<dyn BlockDevice>, number: DeviceNumber) -> Result<Arc<Self>> {
+        let volume = Volume::open(device, number)?;
         let root = volume.root()?;
         Ok(Arc::new(Self { volume, root }))
     }

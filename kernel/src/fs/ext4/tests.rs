@@ -70,7 +70,9 @@ impl BlockDevice for RamDisk {
 /// A process whose root directory is the volume's.
 fn mount(disk: &Arc<RamDisk>) -> Context {
     let device = Arc::clone(disk) as Arc<dyn BlockDevice>;
-    Context::new(Namespace::new(Ext4::open(device).unwrap()))
+    Context::new(Namespace::new(
+        Ext4::open(device, DeviceNumber::new(254, 0)).unwrap(),
+    ))
 }
 
 const CREATE: OpenFlags = OpenFlags::READ_WRITE.union(OpenFlags::CREATE);
@@ -174,6 +176,7 @@ fn verify(context: &Context) {
     assert_eq!(stat(b"/second").links, 2);
     assert_eq!(stat(b"/dir").links, 3);
     assert_eq!(stat(b"/long").size, 200);
+    assert_eq!(stat(b"/long").mode(), 0o120_777);
     assert_eq!(stat(b"/dir/renamed").mode(), 0o040_755);
     assert_eq!(stat(b"/moved").mode(), 0o100_644);
     let long = context.resolve(None, b"/long", Follow::No).unwrap();
@@ -450,7 +453,7 @@ fn a_full_volume_says_so() {
 fn mount_damaged(at: usize, bytes: &[u8]) -> Result<Arc<Ext4>> {
     let disk = RamDisk::of(without_checksums());
     disk.bytes.lock().unwrap()[at..][..bytes.len()].copy_from_slice(bytes);
-    Ext4::open(disk as Arc<dyn BlockDevice>)
+    Ext4::open(disk as Arc<dyn BlockDevice>, DeviceNumber::new(254, 0))
 }
 
 #[test]
@@ -473,11 +476,11 @@ fn what_is_no_volume_is_refused() {
     assert_eq!(refused(1024 + 0x63, &[0x80]), Some(Errno::EOPNOTSUPP));
     assert_eq!(mount_damaged(0, &[1]).err(), None);
     let empty = RamDisk::of(Vec::new());
-    let opened = Ext4::open(empty as Arc<dyn BlockDevice>);
+    let opened = Ext4::open(empty as Arc<dyn BlockDevice>, DeviceNumber::new(254, 0));
     assert_eq!(opened.err(), Some(Errno::EINVAL));
     let broken = RamDisk::new();
     broken.fails.store(true, Ordering::Relaxed);
-    let opened = Ext4::open(broken as Arc<dyn BlockDevice>);
+    let opened = Ext4::open(broken as Arc<dyn BlockDevice>, DeviceNumber::new(254, 0));
     assert_eq!(opened.err(), Some(Errno::EIO));
 }
 
@@ -541,7 +544,8 @@ impl Random {
 
 /// Uses what there is of a volume. Returns whether it could be mounted.
 fn uses(disk: Arc<RamDisk>) -> bool {
-    let Ok(file_system) = Ext4::open(disk as Arc<dyn BlockDevice>) else {
+    let Ok(file_system) = Ext4::open(disk as Arc<dyn BlockDevice>, DeviceNumber::new(254, 0))
+    else {
         return false;
     };
     let context = Context::new(Namespace::new(file_system));

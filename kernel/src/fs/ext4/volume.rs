@@ -12,12 +12,12 @@ use ext4plus::{Ext4Write, IncompatibleFeatures};
 use mm::PAGE_SIZE;
 
 use super::MAGIC;
-use super::check::check;
+use super::check::{Sound, check};
 use super::device::Bytes;
 use super::inode::Node;
 use crate::error::{Errno, Result};
-use crate::fs::FileSystemStatistics;
 use crate::fs::block::BlockDevice;
+use crate::fs::{DeviceNumber, FileSystemStatistics};
 use crate::sync::{Mutex, SpinLock};
 
 /// From so many inodes on, those that nobody uses are forgotten.
@@ -33,6 +33,7 @@ pub(super) struct Volume {
     /// In bytes.
     block_size: u64,
     read_only: bool,
+    number: DeviceNumber,
     nodes: SpinLock<BTreeMap<u32, Arc<Node>>>,
 }
 
@@ -43,12 +44,19 @@ impl fmt::Debug for Volume {
 }
 
 impl Volume {
-    pub(super) fn open(device: Arc<dyn BlockDevice>) -> Result<Arc<Self>> {
+    pub(super) fn open(device: Arc<dyn BlockDevice>, number: DeviceNumber) -> Result<Arc<Self>> {
         let bytes = Bytes::new(Arc::clone(&device));
         let sound = check(&bytes, device.sectors()).map_err(|refusal| {
             log::error!("EXT4-fs ({device:?}): {refusal}");
             refusal.errno
         })?;
+        let sound = match device.is_read_only() {
+            true => Sound {
+                read_only: Some("its device takes no writes"),
+                ..sound
+            },
+            false => sound,
+        };
         let writer = sound.read_only.is_none().then(|| Box::new(bytes.clone()));
         let disk = Disk::load_with_writer(
             Box::new(bytes),
@@ -72,6 +80,7 @@ impl Volume {
             disk: Mutex::new(disk),
             block_size: sound.block_size,
             read_only: reason.is_some(),
+            number,
             device,
             nodes: SpinLock::new(BTreeMap::new()),
         }))
@@ -79,6 +88,11 @@ impl Volume {
 
     pub(super) fn is_read_only(&self) -> bool {
         self.read_only
+    }
+
+    /// What `stat` tells.
+    pub(super) fn number(&self) -> DeviceNumber {
+        self.number
     }
 
     /// In bytes.
