@@ -99,7 +99,9 @@ pub(crate) struct Options {
     pub(crate) log: Option<PathBuf>,
     /// Whether a nanosecond of the guest's time is one instruction (QEMU's `-icount`).
     pub(crate) counts_instructions: bool,
-    /// More arguments for QEMU, such as a disk.
+    /// Raw images of disks, which the guest may write to: `/dev/vda`, `/dev/vdb` and so on.
+    pub(crate) disks: Vec<PathBuf>,
+    /// More arguments for QEMU.
     pub(crate) more: Vec<String>,
 }
 
@@ -181,6 +183,7 @@ impl Options {
             output: Output::Hidden,
             log: None,
             counts_instructions: false,
+            disks: Vec::new(),
             more: Vec::new(),
         }
     }

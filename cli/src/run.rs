@@ -34,6 +34,10 @@ pub(crate) struct Options {
     /// With this RAM disk [default: a shell and our test programs]
     #[arg(long, value_name = "FILE")]
     initrd: Option<PathBuf>,
+    /// The raw image of a disk, which the kernel may write to; given several times, they are
+    /// /dev/vda, /dev/vdb and so on
+    #[arg(long = "disk", value_name = "IMAGE")]
+    disks: Vec<PathBuf>,
     /// The processor
     #[arg(long, value_parser = PROCESSORS, default_value = "max")]
     cpu: String,
@@ -94,6 +98,7 @@ impl Options {
                 .transpose()?,
             command_line: self.command_line.join(" "),
             output: Output::Shown,
+            disks: self.disks.clone(),
             ..machine::Options::new(&self.name, kernel.guest(&self.name, &initrd)?)
         })
     }

@@ -13,6 +13,8 @@ use crate::memory::Ranges;
 const COMMAND_LINE: usize = 2048;
 /// How deep a tree may be where it is searched.
 const DEPTH: usize = 8;
+/// How many places for virtio devices are kept: as many as QEMU's `virt` has.
+const VIRTIO: usize = 32;
 /// How many redistributor regions are kept.
 const REGIONS: usize = 1;
 
@@ -39,6 +41,10 @@ pub struct Board {
     pub timer: u32,
     /// Whether firmware is called by HVC, and not by SMC.
     pub hvc: bool,
+    /// Where virtio devices may be, in the order of their addresses.
+    pub virtio: [VirtioDevice; VIRTIO],
+    /// How many such places there are.
+    pub virtio_count: usize,
     /// Where the monitor's ACPI tables about errors start, with their root pointer
     /// (`seaworthy,firmware` in `/chosen`).
     pub firmware: Option<u64>,
@@ -56,6 +62,17 @@ pub struct CommandLine {
 pub struct Console {
     /// Physical address of its registers.
     pub address: u64,
+    /// Its interrupt.
+    pub interrupt: u32,
+}
+
+/// A place where a virtio device may be (`virtio,mmio`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct VirtioDevice {
+    /// Physical address of its registers.
+    pub address: u64,
+    /// Bytes of its registers.
+    pub length: u64,
     /// Its interrupt.
     pub interrupt: u32,
 }
@@ -216,6 +233,26 @@ pub fn console(tree: Fdt<'_>) -> Result<Option<Console>, Error> {
     }))
 }
 
+/// Those at the root, where QEMU has them.
+fn virtio(tree: Fdt<'_>) -> Result<([VirtioDevice; VIRTIO], usize), Error> {
+    let (mut devices, mut count) = ([VirtioDevice::default(); VIRTIO], 0);
+    let nodes = tree.root().children();
+    let nodes = nodes.filter(|node| find(*node, "virtio,mmio", 0).is_some());
+    for (device, node) in devices.iter_mut().zip(nodes) {
+        let (address, length) = ranges(node, "reg of a virtio device")?
+            .next()
+            .ok_or(Error::Property("reg of a virtio device"))??;
+        *device = VirtioDevice {
+            address,
+            length,
+            interrupt: interrupt(node, 0, "interrupts of a virtio device")?,
+        };
+        count += 1;
+    }
+    devices[..count].sort_unstable_by_key(|device| device.address);
+    Ok((devices, count))
+}
+
 fn gic(tree: Fdt<'_>) -> Result<Gic, Error> {
     let node = find(tree.root(), "arm,gic-v3", DEPTH).ok_or(Error::Missing("GICv3"))?;
     let mut reg = ranges(node, "reg of the GICv3")?;
@@ -306,7 +343,10 @@ impl Board {
             b"smc\0" => false,
             _ => return Err(Error::FirmwareMethod),
         };
+        let (virtio, virtio_count) = virtio(tree)?;
         let mut board = Self {
+            virtio,
+            virtio_count,
             ram,
             reserved,
             initrd: None,
@@ -344,7 +384,7 @@ mod tests {
     use dtoolkit::fdt::Fdt;
     use proptest::prelude::*;
 
-    use super::{Board, Console, Gic};
+    use super::{Board, Console, Gic, VirtioDevice};
 
     /// The tree of QEMU's `virt` with 3 CPUs.
     const VIRT: &[u8] = include_bytes!("../../monitor/tests/data/virt-3-cpus.dtb");
@@ -367,6 +407,13 @@ mod tests {
             redistributors: (0x80a_0000, 0xf6_0000),
         };
         assert_eq!(board.gic, gic);
+        let device = |index: u32| VirtioDevice {
+            address: 0xa00_0000 + u64::from(index) * 0x200,
+            length: 0x200,
+            interrupt: 48 + index,
+        };
+        assert_eq!(board.virtio_count, 32);
+        assert_eq!((board.virtio[0], board.virtio[31]), (device(0), device(31)));
     }
 
     proptest! {

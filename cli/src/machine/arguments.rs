@@ -1,8 +1,8 @@
 //! The command line of QEMU, and the boot configuration for the monitor.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use control::MAX_CPUS;
@@ -15,6 +15,12 @@ use crate::machine::{Guest, Options};
 
 /// The least RAM for a guest with its image and the monitor.
 const LEAST_MEMORY: u64 = 64 << 20;
+
+/// Bytes of a disk's sector.
+const SECTOR: u64 = 512;
+
+/// How many disks there may be: QEMU's `virt` has 32 places for virtio devices.
+const MOST_DISKS: usize = 26;
 
 /// Where an initial RAM disk begins: Linux asks for a multiple of its page size, up to 64 KiB.
 const INITRD_ALIGNMENT: u64 = 0x1_0000;
@@ -89,8 +95,46 @@ pub(super) fn of_qemu(
     if !options.command_line.is_empty() {
         arguments.extend(["-append".to_owned(), options.command_line.clone()]);
     }
+    arguments.extend(disks(&options.disks)?);
     arguments.extend(options.more.iter().cloned());
     Ok(arguments)
+}
+
+/// Disks in the order in which their names are given out: that of their addresses.
+fn disks(images: &[PathBuf]) -> Result<Vec<String>> {
+    let mut arguments = Vec::new();
+    if images.len() > MOST_DISKS {
+        bail!("a machine has {MOST_DISKS} disks at most");
+    }
+    if !images.is_empty() {
+        // As virtio has been since 1.0.
+        arguments.extend(["-global", "virtio-mmio.force-legacy=false"].map(str::to_owned));
+    }
+    for (index, image) in images.iter().enumerate() {
+        check_disk(image)?;
+        let file = escape(image);
+        let drive = format!("if=none,id=disk{index},format=raw,file={file}");
+        let device = format!("virtio-blk-device,drive=disk{index},bus=virtio-mmio-bus.{index}");
+        for (name, value) in [("-drive", drive), ("-device", device)] {
+            arguments.extend([name.to_owned(), value]);
+        }
+    }
+    Ok(arguments)
+}
+
+/// QEMU would take a file of any length, and show the guest whole sectors only.
+fn check_disk(image: &Path) -> Result<()> {
+    let what = || format!("cannot use {} as a disk", image.display());
+    let file = OpenOptions::new().read(true).write(true).open(image);
+    let metadata = file.and_then(|file| file.metadata()).with_context(what)?;
+    let length = metadata.len();
+    if metadata.is_file() && (length == 0 || !length.is_multiple_of(SECTOR)) {
+        bail!(
+            "{} has {length} bytes; a disk's image has a multiple of {SECTOR}, and not 0",
+            image.display()
+        );
+    }
+    Ok(())
 }
 
 fn check(options: &Options) -> Result<()> {

@@ -206,6 +206,12 @@ pub trait Inode: Any + Debug + Send + Sync {
     fn sync(&self, _data_only: bool) -> Result<()> {
         Ok(())
     }
+
+    /// How many times bytes that had been written were found lost. Each open file tells of each
+    /// change of it once.
+    fn losses(&self) -> u32 {
+        0
+    }
 }
 
 bitflags! {
@@ -360,5 +366,10 @@ pub trait FileSystem: Any + Debug + Send + Sync {
     /// `EIO`.
     fn sync(&self) -> Result<()> {
         Ok(())
+    }
+
+    /// Whether nothing in it can be changed, however it is mounted.
+    fn is_read_only(&self) -> bool {
+        false
     }
 }

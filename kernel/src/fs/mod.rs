@@ -27,6 +27,7 @@
 //! manager's and of 4.
 
 pub mod attributes;
+pub mod block;
 mod context;
 pub mod cpio;
 mod dentry;
@@ -34,6 +35,7 @@ mod descriptors;
 pub mod devfs;
 pub mod device;
 mod directory;
+pub mod ext4;
 mod flags;
 pub mod initramfs;
 mod inode;

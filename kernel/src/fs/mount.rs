@@ -46,12 +46,19 @@ impl Mount {
 
     /// Whether nothing may be changed through it.
     pub fn is_read_only(&self) -> bool {
-        self.read_only.load(Ordering::Relaxed)
+        self.read_only.load(Ordering::Relaxed) || self.file_system.is_read_only()
     }
 
     /// Allows or forbids changes.
     pub fn set_read_only(&self, read_only: bool) {
         self.read_only.store(read_only, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        // Names below keep each other.
+        self.root.forget_all();
     }
 }
 
@@ -146,7 +153,6 @@ impl Namespace {
         drop(mounts);
         drop(removed);
         on.dentry.remove_mount();
-        mount.root.forget_all();
         Ok(())
     }
 

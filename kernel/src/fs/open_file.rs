@@ -16,6 +16,8 @@ pub struct OpenFile {
     flags: AtomicU32,
     /// In bytes; in directories, whatever the file system likes.
     position: Mutex<u64>,
+    /// [`Inode::losses`] that this file has told of, or that others had before it was opened.
+    losses: AtomicU32,
 }
 
 #[derive(Debug)]
@@ -76,11 +78,16 @@ impl OpenFile {
     }
 
     fn of(place: Place, operations: Arc<dyn FileOperations>, flags: OpenFlags) -> Arc<Self> {
+        let losses = match &place {
+            Place::Named(path) => path.inode().losses(),
+            Place::Nameless(inode) => inode.losses(),
+        };
         Arc::new(Self {
             place,
             operations,
             flags: AtomicU32::new((flags - OPENING).bits()),
             position: Mutex::new(0),
+            losses: AtomicU32::new(losses),
         })
     }
 
@@ -313,7 +320,7 @@ impl OpenFile {
         self.inode().truncate(size)
     }
 
-    /// `fsync`, `fdatasync`.
+    /// `fsync`, `fdatasync`. A loss of what was written is told once to each open file that was there.
     ///
     /// # Errors
     ///
@@ -325,7 +332,12 @@ impl OpenFile {
         if self.operations.is_stream() {
             return Err(Errno::EINVAL);
         }
-        self.inode().sync(data_only)
+        let synced = self.inode().sync(data_only);
+        let losses = self.inode().losses();
+        if self.losses.swap(losses, Ordering::Relaxed) != losses {
+            return Err(Errno::EIO);
+        }
+        synced
     }
 }
 

@@ -1,6 +1,7 @@
 //! The bytes of regular files: pages of the memory manager's.
 
 use alloc::sync::Arc;
+use core::sync::atomic::{AtomicU32, Ordering};
 
 use mm::{FileKind, Halt, Halted};
 
@@ -20,6 +21,8 @@ pub struct Pages {
     file: Option<Arc<mm::File>>,
     /// Keeps writers, truncations and syncs apart.
     change: Mutex<()>,
+    /// How many times [`sync`](Self::sync) has failed.
+    losses: AtomicU32,
 }
 
 impl Pages {
@@ -33,6 +36,7 @@ impl Pages {
         Ok(Self {
             file: Some(file),
             change: Mutex::new(()),
+            losses: AtomicU32::new(0),
         })
     }
 
@@ -130,15 +134,17 @@ impl Pages {
         }
     }
 
-    /// Makes the file longer, with zeros, or shorter. `prepare` may refuse, before anything has
-    /// changed; meanwhile nobody writes.
+    /// Makes the file longer, with zeros, or shorter. A file that becomes shorter does so in its
+    /// store too; for a longer one `grow` sees to that, before anything else has changed.
     ///
     /// # Errors
     ///
-    /// `EFBIG`, `EIO`; and those of `prepare`.
-    pub fn truncate(&self, size: u64, prepare: impl FnOnce() -> Result<()>) -> Result<()> {
+    /// `EFBIG`, `EIO`, and those of `grow`: nothing changed.
+    pub fn truncate(&self, size: u64, grow: impl FnOnce() -> Result<()>) -> Result<()> {
         let _alone = self.change.lock();
-        prepare()?;
+        if size > self.size() {
+            grow()?;
+        }
         loop {
             match with_manager(|manager| manager.truncate(self.file(), size)) {
                 Ok(()) => return Ok(()),
@@ -155,7 +161,16 @@ impl Pages {
     /// `EIO`: now, or since the last call.
     pub fn sync(&self) -> Result<()> {
         let _alone = self.change.lock();
-        Ok(with_manager(|manager| manager.sync(self.file()))?)
+        let synced = with_manager(|manager| manager.sync(self.file()));
+        if synced.is_err() {
+            self.losses.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(synced?)
+    }
+
+    /// How many times [`sync`](Self::sync) has failed.
+    pub fn losses(&self) -> u32 {
+        self.losses.load(Ordering::Relaxed)
     }
 }
 

@@ -9,6 +9,7 @@ use super::Roots;
 use super::process::Own;
 use crate::arch::time;
 use crate::error::Result;
+use crate::fs::block::{BlockDevice, disks};
 use crate::fs::pseudo::{To, line, read_only};
 use crate::identity::{RELEASE, VERSION};
 use crate::init::command_line;
@@ -22,6 +23,7 @@ pub(super) fn add(roots: &Roots) {
     proc.file("meminfo", 0o444, read_only(meminfo));
     proc.file("uptime", 0o444, read_only(|| Ok(uptime(time::now()))));
     proc.file("version", 0o444, read_only(|| Ok(version())));
+    proc.file("partitions", 0o444, read_only(|| Ok(partitions())));
     proc.link("self", Own);
     proc.link("mounts", To("self/mounts"));
     let console = roots.sys.directory("class/tty/console");
@@ -35,6 +37,7 @@ nodev\ttmpfs
 nodev\tproc
 nodev\tdevtmpfs
 nodev\tdebugfs
+\text4
 ";
 
 /// `/proc/uptime`: seconds since boot. How long the CPUs were idle is not counted.
@@ -46,6 +49,22 @@ fn uptime(nanoseconds: u64) -> String {
 /// `/proc/version`.
 fn version() -> String {
     format!("Linux version {RELEASE} {VERSION}\n")
+}
+
+/// `/proc/partitions`: disks, in units of 1 KiB.
+fn partitions() -> String {
+    let mut text = String::from("major minor  #blocks  name\n\n");
+    for disk in disks() {
+        let number = disk.number();
+        text += &format!(
+            "{:4}  {:7} {:10} {}\n",
+            number.major,
+            number.minor,
+            disk.sectors() / 2,
+            disk.name()
+        );
+    }
+    text
 }
 
 /// `/proc/iomem`: RAM.

@@ -8,6 +8,7 @@ pub mod store;
 mod transfer;
 
 pub use self::ranges::{Full, Ranges};
+pub use self::store::PageStore;
 pub use self::transfer::{Cause, Sink, Source, Stopped, UserAddress, UserRange};
 
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -28,7 +29,7 @@ static MANAGER: spin::Once<Manager> = spin::Once::new();
 /// Before boot has made it. Under test there always is one, with 64 MiB.
 pub fn manager() -> &'static Manager {
     #[cfg(not(target_os = "none"))]
-    return MANAGER.call_once(|| mm::sim::memory(16 * 1024));
+    return MANAGER.call_once(|| Machine::manager(16 * 1024));
     #[cfg(target_os = "none")]
     MANAGER.get().expect("boot makes the memory manager first")
 }

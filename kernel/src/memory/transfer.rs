@@ -107,6 +107,13 @@ fn through<'a>(
     Ok(())
 }
 
+/// Whether all ranges begin and end at multiples of `unit` bytes.
+fn are_aligned(ranges: &[UserRange], unit: usize) -> bool {
+    ranges
+        .iter()
+        .all(|range| range.start.0.is_multiple_of(unit as u64) && range.length.is_multiple_of(unit))
+}
+
 fn left(ranges: &[UserRange]) -> usize {
     ranges
         .iter()
@@ -119,6 +126,15 @@ impl<'a> Sink<'a> {
         match self {
             Self::Kernel(buffer) => buffer.len(),
             Self::User(ranges) => left(ranges),
+        }
+    }
+
+    /// Whether what is left begins and ends at multiples of `unit` bytes, as `O_DIRECT` demands of
+    /// user memory.
+    pub fn is_aligned(&self, unit: usize) -> bool {
+        match self {
+            Self::Kernel(buffer) => buffer.len().is_multiple_of(unit),
+            Self::User(ranges) => are_aligned(ranges, unit),
         }
     }
 
@@ -174,6 +190,15 @@ impl Source<'_> {
         match self {
             Self::Kernel(buffer) => buffer.len(),
             Self::User(ranges) => left(ranges),
+        }
+    }
+
+    /// Whether what is left begins and ends at multiples of `unit` bytes, as `O_DIRECT` demands of
+    /// user memory.
+    pub fn is_aligned(&self, unit: usize) -> bool {
+        match self {
+            Self::Kernel(buffer) => buffer.len().is_multiple_of(unit),
+            Self::User(ranges) => are_aligned(ranges, unit),
         }
     }
 

@@ -9,8 +9,10 @@ use super::Arguments;
 use super::file::{context, path_name};
 use super::io::open_file;
 use crate::error::{Errno, Result};
+use crate::fs::block::{self, Disk};
+use crate::fs::ext4::Ext4;
 use crate::fs::tmpfs::Tmpfs;
-use crate::fs::{FileSystem, Follow, NAME_MAX, devfs};
+use crate::fs::{FileSystem, FileType, Follow, NAME_MAX, devfs};
 use crate::interfaces;
 use crate::memory::{UserAddress, total_bytes};
 
@@ -53,9 +55,10 @@ pub(super) fn fstatfs(a: Arguments) -> Result<u64> {
     write_statistics(&**path.mount().file_system(), a.address(1))
 }
 
-/// Makes a file system of a kind.
-fn make(kind: &[u8]) -> Result<Arc<dyn FileSystem>> {
+/// Makes a file system of a kind, or finds the one that is on a device.
+fn make(kind: &[u8], source: &[u8]) -> Result<Arc<dyn FileSystem>> {
     match kind {
+        b"ext4" => Ok(Ext4::on(&disk(source)?)?),
         // Up to half of memory, as elsewhere.
         b"tmpfs" => Ok(Tmpfs::new("tmpfs", total_bytes() / 2)),
         b"proc" => Ok(interfaces::proc()),
@@ -64,6 +67,15 @@ fn make(kind: &[u8]) -> Result<Arc<dyn FileSystem>> {
         b"devtmpfs" => Ok(devfs::new()?),
         _ => Err(Errno::ENODEV),
     }
+}
+
+/// The disk that a name leads to.
+fn disk(name: &[u8]) -> Result<Arc<Disk>> {
+    let place = context().resolve(None, name, Follow::Yes)?;
+    if place.inode().kind() != FileType::BlockDevice {
+        return Err(Errno::ENOTBLK);
+    }
+    block::find(place.metadata().represents).ok_or(Errno::ENXIO)
 }
 
 pub(super) fn mount(a: Arguments) -> Result<u64> {
@@ -89,7 +101,7 @@ pub(super) fn mount(a: Arguments) -> Result<u64> {
     if a.address(2).is_null() {
         return Err(Errno::EINVAL);
     }
-    let file_system = make(&path_name(a.address(2))?)?;
+    let file_system = make(&path_name(a.address(2))?, &source)?;
     let namespace = context.namespace();
     namespace.mount(file_system, place, &source, read_only)?;
     Ok(0)

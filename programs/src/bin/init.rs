@@ -38,7 +38,9 @@ fn main() {
         Ok(end) => println!("init: {end}"),
         Err(error) => println!("init: error: {error:#}"),
     }
-    // SAFETY: nobody else is left; there are no disks whose content could be lost.
+    // SAFETY: no memory is involved.
+    unsafe { libc::sync() };
+    // SAFETY: nobody else is left, and disks have what was written.
     unsafe { libc::reboot(libc::RB_POWER_OFF) };
 }
 

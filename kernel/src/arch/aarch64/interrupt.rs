@@ -6,7 +6,7 @@ use arm_gic::gicv3::registers::{Gicd, GicrSgi};
 use arm_gic::gicv3::{GicCpuInterface, GicV3, Group, SgiTarget, SgiTargetGroup};
 use arm_gic::{IntId, InterruptGroup, Trigger, UniqueMmioPointer};
 
-use super::{console, cpu, psci, tables, time};
+use super::{console, cpu, disk, psci, tables, time};
 use crate::device_tree::{Board, Gic};
 use crate::error::Errno;
 use crate::ras;
@@ -100,8 +100,7 @@ pub(super) fn enable(interrupt: u32) -> Result<(), &'static str> {
     enable_with(interrupt, Trigger::Level)
 }
 
-/// As [`enable`], for one that is raised by an edge. It is somebody's of whom
-/// [`crate::ras::is_notification`] knows.
+/// As [`enable`], for one that is raised by an edge.
 ///
 /// # Errors
 ///
@@ -156,6 +155,7 @@ pub(super) fn handle() {
             STOP => psci::halt(),
             _ if number == time::interrupt_number() => time::interrupt(),
             _ if number == console::interrupt_number() => console::interrupt(),
+            _ if disk::interrupt(number) => {}
             _ if ras::is_notification(number) => ras::notification(),
             _ => log::warn!("interrupt {number} is nobody's"),
         }

@@ -11,6 +11,7 @@
 //! | `machine`, `space`, `frame`, `user` | memory of users |
 //! | `provoke` | mistakes on purpose |
 //! | `console`, `report` | what is seen outside |
+//! | `disk` | disks |
 //! | `firmware` | where firmware reports errors |
 #![expect(
     unsafe_code,
@@ -20,6 +21,7 @@
 mod boot;
 pub mod console;
 pub mod cpu;
+mod disk;
 mod features;
 mod firmware;
 mod fixup;

@@ -10,7 +10,7 @@ use spin::Once;
 use super::boot::{EARLY_2, EARLY_BLOCK, continue_on};
 use super::layout::{self, direct, image_physical};
 use super::{
-    Firmware, console, cpu, firmware, fixup, interrupt, irq, machine, psci, registers, stack,
+    Firmware, console, cpu, disk, firmware, fixup, interrupt, irq, machine, psci, registers, stack,
     tables, thread, time,
 };
 use crate::device_tree::{self, Board};
@@ -77,6 +77,7 @@ extern "C" fn with_memory() -> ! {
     }
     become_idle();
     listen_to_firmware(board);
+    disk::start(&board.virtio[..board.virtio_count]);
     start_others(board);
     if let Err(error) = init::start(initrd(board), board.command_line.as_str()) {
         panic!("the first process: {error:?}");

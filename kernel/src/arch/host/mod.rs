@@ -7,6 +7,7 @@ mod firmware;
 pub mod fp;
 pub mod frame;
 pub mod irq;
+mod machine;
 pub mod provoke;
 pub mod space;
 pub mod thread;
@@ -14,9 +15,7 @@ pub mod time;
 pub mod user;
 
 pub use self::firmware::Firmware;
-
-/// The simulated machine: RAM that can be poisoned, and a store in memory for each file.
-pub type Machine = mm::sim::SimMachine;
+pub use self::machine::Machine;
 
 /// Switches the machine off: here, ends the test.
 pub fn power_off() -> ! {

@@ -8,7 +8,7 @@ use alloc::sync::Arc;
 use super::device::{self, Device};
 use super::tmpfs::Tmpfs;
 use super::tty::{CurrentTerminal, Processes, TerminalDevice, Tty};
-use super::{DeviceNumber, FileSystem, FileType, NewInode};
+use super::{DeviceNumber, FileSystem, FileType, NewInode, block};
 use crate::error::Result;
 
 /// How many inodes `/dev` may have.
@@ -42,7 +42,7 @@ fn add(major: u32, minor: u32, device: Arc<dyn Device>) -> Result<()> {
     device::register(FileType::CharacterDevice, number, device)
 }
 
-/// A new `/dev`, with the names of all devices of [`register`].
+/// A new `/dev`, with the names of all devices of [`register`], and of all disks.
 ///
 /// # Errors
 ///
@@ -61,6 +61,10 @@ pub fn new() -> Result<Arc<Tmpfs>> {
     device("tty", 5, 0, 0o666)?;
     device("console", 5, 1, 0o600)?;
     device("ttyAMA0", 204, 64, 0o600)?;
+    for disk in block::disks() {
+        let what = NewInode::BlockDevice(disk.number());
+        root.create(disk.name().as_bytes(), what, 0o660)?;
+    }
     for (name, text) in [
         ("fd", "/proc/self/fd"),
         ("stdin", "/proc/self/fd/0"),
