@@ -6,10 +6,12 @@
 //!
 //! | module | what it does |
 //! |---|---|
+//! | [`disk`] | the disk that it finds |
 //! | [`guest`] | what boots, and what is expected of it |
 //! | [`driver`] | gives orders and hears answers, or that there will be none |
 //! | [`report`] | results as JSON lines and as a table |
 
+mod disk;
 mod driver;
 mod guest;
 mod report;

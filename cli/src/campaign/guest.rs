@@ -4,7 +4,8 @@ use anyhow::Result;
 use clap::ValueEnum;
 use programs::case::Kernel;
 
-use crate::linux::{Boot, Parts, disk, provide};
+use crate::campaign::disk::Disk;
+use crate::linux::{Boot, Parts, disk::of_shell, provide};
 use crate::machine::{self, Machine, monitor};
 use crate::run;
 use crate::tools::Install;
@@ -71,6 +72,7 @@ pub(crate) struct Run {
     /// What is expected.
     pub(crate) kernel: Kernel,
     image: Image,
+    disk: Disk,
 }
 
 /// What it is made of.
@@ -100,15 +102,20 @@ impl Run {
         let expected = expected.map_or_else(String::new, |value| value.get_name().to_owned());
         // Nothing but results on the console, and the program that takes orders.
         let program = format!("-- /bin/campaign --serve --monitor host --kernel {expected}");
+        let disk = Disk::new(&name, workspace)?;
         let image = match guest {
             Guest::Seaworthy => {
                 let kernel = run::Kernel::build(workspace)?;
-                let parts = kernel.guest(&name, &disk::of_shell(workspace)?)?;
+                let parts = kernel.guest(&name, &of_shell(workspace)?)?;
                 let options = machine::Options {
                     processor: run::processor(cpu),
                     guest_cpus: cpus,
                     monitor: Some(monitor::build(workspace)?),
-                    command_line: format!("loglevel=1 recover={} {program}", recover.name()),
+                    command_line: format!(
+                        "loglevel=1 seaworthy.disk=/dev/vda recover={} {program} --disk /mnt",
+                        recover.name()
+                    ),
+                    disks: vec![disk.path().to_owned()],
                     ..machine::Options::new(&name, parts)
                 };
                 Image::Seaworthy(Box::new(options), kernel)
@@ -132,15 +139,17 @@ impl Run {
             recover,
             kernel,
             image,
+            disk,
         })
     }
 
-    /// Boots it.
+    /// Boots it, with a fresh disk.
     ///
     /// # Errors
     ///
     /// If QEMU cannot be started.
     pub(crate) fn start(&self) -> Result<Machine> {
+        self.disk.renew()?;
         match &self.image {
             Image::Seaworthy(options, _) => Machine::start(options),
             Image::Linux(parts, boot) => parts.start(boot),

@@ -1,6 +1,7 @@
 //! The first process of a machine that runs one program, or a shell, and switches itself off.
 //!
-//! The program is what follows `--` on the kernel's command line. It must not be called on a machine
+//! The program is what follows `--` on the kernel's command line. A disk that `seaworthy.disk=` names
+//! there is mounted on `/mnt`, if an ext4 is on it. It must not be called on a machine
 //! that is running already.
 #![expect(unsafe_code, reason = "system calls that only the first process makes")]
 
@@ -28,6 +29,9 @@ const MOUNTS: [(&str, &str); 6] = [
 
 /// Where the modules are that this machine shall have.
 const MODULES: &str = "/lib/modules";
+
+/// Where the disk is mounted that `seaworthy.disk=` on the command line names.
+const DISK: &str = "/mnt";
 
 fn main() {
     assert_eq!(process::id(), 1, "this is for the first process only");
@@ -57,27 +61,44 @@ fn since_boot() -> Duration {
 
 fn prepare() -> Result<()> {
     for (kind, place) in MOUNTS {
-        mount(kind, place).with_context(|| format!("cannot mount {kind} on {place}"))?;
+        mount(kind, kind, place).with_context(|| format!("cannot mount {kind} on {place}"))?;
     }
-    let Ok(modules) = fs::read_dir(MODULES) else {
-        return Ok(());
-    };
-    for module in modules {
-        let path = module?.path();
-        if let Err(error) = insert(&path) {
-            // No error yet: einj refuses where firmware has no EINJ table.
-            println!("init: {} is not there: {error}", path.display());
+    if let Ok(modules) = fs::read_dir(MODULES) {
+        for module in modules {
+            let path = module?.path();
+            if let Err(error) = insert(&path) {
+                // No error yet: einj refuses where firmware has no EINJ table.
+                println!("init: {} is not there: {error}", path.display());
+            }
         }
     }
-    Ok(())
+    let command_line = fs::read_to_string("/proc/cmdline")?;
+    match disk_in(&command_line) {
+        Some(disk) => mount(disk, "ext4", DISK).with_context(|| format!("cannot mount {disk}")),
+        None => Ok(()),
+    }
 }
 
-fn mount(kind: &str, place: &str) -> Result<()> {
+/// The disk that the command line names.
+fn disk_in(command_line: &str) -> Option<&str> {
+    let mut words = command_line.split_ascii_whitespace();
+    words.find_map(|word| word.strip_prefix("seaworthy.disk="))
+}
+
+fn mount(source: &str, kind: &str, place: &str) -> Result<()> {
     fs::create_dir_all(place)?;
+    let source = CString::new(source)?;
     let (kind, place) = (CString::new(kind)?, CString::new(place)?);
     // SAFETY: all strings end with a zero and outlive the call.
-    let result =
-        unsafe { libc::mount(kind.as_ptr(), place.as_ptr(), kind.as_ptr(), 0, ptr::null()) };
+    let result = unsafe {
+        libc::mount(
+            source.as_ptr(),
+            place.as_ptr(),
+            kind.as_ptr(),
+            0,
+            ptr::null(),
+        )
+    };
     check(result)?;
     Ok(())
 }
