@@ -13,7 +13,8 @@
 //! | `data` | the bytes of files |
 //!
 //! Of the crates that write ext4 without C it is the one that descends from `ext4-view`, which was
-//! made for hostile volumes; it uses all of `mkfs.ext4`'s defaults, and is small. It has no journal
+//! made for hostile volumes, and is small. Groups whose bitmaps `mkfs.ext4` left for later make a
+//! volume read-only. It has no journal
 //! (replays are read, nothing is logged), so a loss of power costs what was being changed.
 //!
 //! One lock makes everything on a volume one at a time; it is not held while user memory is
