@@ -751,3 +751,57 @@ fn the_scanner_gets_along_with_faults_forks_errors_and_moves() {
     assert!(merged >= 20 && isolated > 30, "{merged} {isolated}");
     assert_eq!(memory.free_frames() + isolated, 4000);
 }
+
+/// Pages of three processes, with all that merging does: zeros, equals, classes that are full.
+const VALUES: [u8; 6] = [0, 7, 7, 0, 8, 7];
+
+/// A frame fails before each read in turn, whatever it is that is read.
+#[test]
+fn whatever_a_scan_reads_may_fail() {
+    for zero_pages in [true, false] {
+        whatever_is_read_may_fail(zero_pages);
+    }
+}
+
+fn whatever_is_read_may_fail(zero_pages: bool) {
+    let mut failure = 0;
+    loop {
+        let memory = memory(FRAMES);
+        memory.set_ksm_max_page_sharing(2).unwrap();
+        memory.set_ksm_use_zero_pages(zero_pages);
+        let spaces = [(); 3].map(|()| process(&memory, VALUES.len() as u64));
+        for space in &spaces {
+            for (page, value) in (0..).zip(VALUES) {
+                assert_eq!(store(&memory, space, page, value), Outcome::Resolved);
+            }
+        }
+        memory.machine().fail_while_read(failure);
+        for _ in 0..4 * spaces.len() * VALUES.len() {
+            memory.ksm_scan(1);
+            for pfn in memory.machine().take_consumed() {
+                assert!(memory.is_poisoned(pfn), "{failure}: consumed and forgotten");
+            }
+        }
+        if memory.machine().cancel_failure() {
+            break;
+        }
+        let mut lost = 0;
+        for space in &spaces {
+            for (page, value) in (0..).zip(VALUES) {
+                match load(&memory, space, page) {
+                    Ok(seen) => assert_eq!(seen, value, "{failure}: page {page}"),
+                    Err(Outcome::Sigbus(bus)) if bus.code == BusCode::ActionRequired => lost += 1,
+                    Err(other) => panic!("{failure}: {other:?}"),
+                }
+            }
+        }
+        // A shared frame that has no twin takes at most those with it that share it.
+        assert!(lost <= 2, "{failure}: {lost} pages are lost");
+        memory.check().unwrap();
+        for space in spaces {
+            memory.destroy(space);
+        }
+        failure += 1;
+    }
+    assert!(failure > 40, "so many reads: {failure}");
+}

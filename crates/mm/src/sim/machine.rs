@@ -3,7 +3,7 @@
 
 use std::boxed::Box;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::vec::Vec;
 
@@ -19,6 +19,13 @@ use crate::{
 pub const LINE: usize = 64;
 /// Where simulated RAM starts: 1 GiB.
 pub const FIRST_FRAME: u64 = 0x40000;
+
+/// No frame is to fail.
+const NEVER: u32 = u32::MAX;
+
+/// The line that fails of a frame that is being read.
+const FAILING_LINE: usize = 9;
+
 /// How many CPUs have a translation cache.
 pub const CPUS: usize = 3;
 
@@ -79,6 +86,8 @@ pub struct SimMachine<const INDEX_BITS: u32 = 9> {
     /// Something was refused since the last [`take_refused`](Self::take_refused).
     refused: AtomicBool,
     victims: Mutex<Vec<Victim>>,
+    /// So many reads of the manager's are left before a frame fails while it is read.
+    reads_left: AtomicU32,
     last_filled: AtomicU64,
     allocations: AtomicU64,
 }
@@ -100,6 +109,7 @@ impl<const INDEX_BITS: u32> SimMachine<INDEX_BITS> {
             refusals: Mutex::default(),
             refused: AtomicBool::new(false),
             victims: Mutex::default(),
+            reads_left: AtomicU32::new(NEVER),
             last_filled: AtomicU64::new(FIRST_FRAME),
             allocations: AtomicU64::new(0),
         }
@@ -129,6 +139,34 @@ impl<const INDEX_BITS: u32> SimMachine<INDEX_BITS> {
             table = decode_table(self.load(table, page, level))?;
         }
         Some((table, index_at(page, levels, INDEX_BITS) * 8))
+    }
+
+    /// Has a frame fail just before the manager reads it, after so many more reads.
+    pub fn fail_while_read(&self, after: u32) {
+        self.reads_left.store(after, Ordering::Relaxed);
+    }
+
+    /// Whether that is still to come. It does not come any more.
+    pub fn cancel_failure(&self) -> bool {
+        self.reads_left.swap(NEVER, Ordering::Relaxed) != NEVER
+    }
+
+    /// The manager reads these frames now.
+    fn reads(&self, frames: &[Pfn]) {
+        schedule::point();
+        let left = self.reads_left.load(Ordering::Relaxed);
+        if left == NEVER {
+            return;
+        }
+        match frames.get(left as usize) {
+            Some(failing) => {
+                self.reads_left.store(NEVER, Ordering::Relaxed);
+                self.ram.poison(*failing, FAILING_LINE);
+            }
+            None => self
+                .reads_left
+                .store(left - frames.len() as u32, Ordering::Relaxed),
+        }
     }
 
     /// A frame with a poisoned line.
@@ -356,13 +394,13 @@ impl<const INDEX_BITS: u32> Machine for SimMachine<INDEX_BITS> {
     const INDEX_BITS: u32 = INDEX_BITS;
 
     fn copy_page(&self, to: &UserFrame, from: &UserFrame) -> Result<(), Poisoned> {
-        schedule::point();
+        self.reads(&[from.pfn()]);
         self.last_filled.store(to.pfn().0, Ordering::Relaxed);
         self.ram.copy(to.pfn(), from.pfn())
     }
 
     fn read(&self, from: &UserFrame, offset: usize, into: &mut [u8]) -> Result<(), Poisoned> {
-        schedule::point();
+        self.reads(&[from.pfn()]);
         self.ram.load(from.pfn(), offset, into)
     }
 
@@ -377,17 +415,17 @@ impl<const INDEX_BITS: u32> Machine for SimMachine<INDEX_BITS> {
     }
 
     fn compare(&self, left: &UserFrame, right: &UserFrame) -> Result<bool, Poisoned> {
-        schedule::point();
+        self.reads(&[left.pfn(), right.pfn()]);
         self.ram.compare(left.pfn(), right.pfn())
     }
 
     fn is_zero(&self, frame: &UserFrame) -> Result<bool, Poisoned> {
-        schedule::point();
+        self.reads(&[frame.pfn()]);
         self.ram.look(frame.pfn(), |page| *page == [0; PAGE_SIZE])
     }
 
     fn checksum(&self, frame: &UserFrame) -> Result<u64, Poisoned> {
-        schedule::point();
+        self.reads(&[frame.pfn()]);
         let word = |sum: u64, word: &[u8; 8]| {
             (sum ^ u64::from_le_bytes(*word)).wrapping_mul(0x100_0000_01b3)
         };
