@@ -32,7 +32,7 @@ pub(super) fn steps(workspace: &Workspace) -> Vec<Step> {
             test()
                 .args(["--release", "--package", "seaworthy-firmware"])
                 .args(["--test", "loom", "--target-dir", "target/loom"])
-                .env("RUSTFLAGS", "--cfg loom"),
+                .env("RUSTFLAGS", "--cfg under_loom"),
             LIMIT,
         ),
         Step::tests(
@@ -40,7 +40,7 @@ pub(super) fn steps(workspace: &Workspace) -> Vec<Step> {
             test()
                 .args(["--release", "--package", "seaworthy-kernel"])
                 .args(["--lib", "loom", "--target-dir", "target/loom"])
-                .env("RUSTFLAGS", "--cfg loom"),
+                .env("RUSTFLAGS", "--cfg under_loom"),
             LIMIT,
         ),
         // The signal frames and system calls of another C library.

@@ -110,7 +110,7 @@ impl Turn {
 
 impl Reporter {
     /// A reporter of which no source has reported anything.
-    #[cfg(not(loom))]
+    #[cfg(not(under_loom))]
     pub const fn new() -> Self {
         Self {
             turns: [const { AtomicU64::new(Turn::FREE.0) }; Source::COUNT],
@@ -118,7 +118,7 @@ impl Reporter {
     }
 
     /// As above; loom's atomics cannot be made at compile time.
-    #[cfg(loom)]
+    #[cfg(under_loom)]
     pub fn new() -> Self {
         Self {
             turns: core::array::from_fn(|_| AtomicU64::new(Turn::FREE.0)),

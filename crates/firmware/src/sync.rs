@@ -1,6 +1,6 @@
-//! The atomics that the crate is built on, or, with `--cfg loom`, loom's model of them.
+//! The atomics that the crate is built on, or, with `--cfg under_loom`, loom's model of them.
 
-#[cfg(not(loom))]
+#[cfg(not(under_loom))]
 pub(crate) use core::sync::atomic::{AtomicU64, Ordering};
-#[cfg(loom)]
+#[cfg(under_loom)]
 pub(crate) use loom::sync::atomic::{AtomicU64, Ordering};

@@ -1,13 +1,13 @@
 //! Every interleaving of two CPUs that report and a guest that claims.
 //!
 //! ```text
-//! RUSTFLAGS="--cfg loom" cargo test -p seaworthy-firmware --release --test loom
+//! RUSTFLAGS="--cfg under_loom" cargo test -p seaworthy-firmware --release --test loom
 //! ```
 //!
 //! The words that carry the protocol are loom's atomics. The rest of a block is plain memory, in
 //! which loom finds every pair of accesses that are not ordered: a record that is torn, or
 //! overwritten while the guest reads it.
-#![cfg(loom)]
+#![cfg(under_loom)]
 #![expect(
     unsafe_code,
     reason = "loom's cells, which check that no access races with another"

@@ -15,10 +15,10 @@ use alloc::boxed::Box;
 use core::cell::UnsafeCell;
 use core::mem;
 use core::ops::Deref;
-#[cfg(not(loom))]
+#[cfg(not(under_loom))]
 use core::sync::atomic::{AtomicU64, Ordering};
 
-#[cfg(loom)]
+#[cfg(under_loom)]
 use loom::sync::atomic::{AtomicU64, Ordering};
 
 /// Room for one status block, in bytes. Firmware rarely needs more than a few hundred.
@@ -26,7 +26,7 @@ pub(super) const BLOCK_LENGTH: usize = 4096;
 
 /// Reports that wait for one CPU. One abort leaves one or two, and its task finishes them before it
 /// goes on.
-const SLOTS: usize = if cfg!(loom) { 2 } else { 4 };
+const SLOTS: usize = if cfg!(under_loom) { 2 } else { 4 };
 
 const FREE: u64 = 0;
 const RESERVED: u64 = 1;
@@ -195,8 +195,8 @@ impl<T> Drop for Taken<'_, T> {
     }
 }
 
-/// Interleavings: `RUSTFLAGS="--cfg loom" cargo test -p seaworthy-kernel --lib loom`.
-#[cfg(all(test, loom))]
+/// Interleavings: `RUSTFLAGS="--cfg under_loom" cargo test -p seaworthy-kernel --lib loom`.
+#[cfg(all(test, under_loom))]
 mod loom_tests {
     use loom::sync::Arc;
     use loom::thread;
@@ -266,7 +266,7 @@ mod loom_tests {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(under_loom)))]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::thread;
