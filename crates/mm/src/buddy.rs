@@ -5,6 +5,7 @@
 //! of the middle of a block needs no search.
 
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use crate::{Errno, bitmap::Bitmap};
 
@@ -84,6 +85,18 @@ impl Buddy {
         self.orders[order].insert(block);
     }
 
+    /// Gives these frames back, none of which may be free, in the largest blocks that they make.
+    pub(crate) fn release_all(&mut self, frames: Range<usize>) {
+        let Range { mut start, end } = frames;
+        while start < end {
+            let order = (start.trailing_zeros() as usize)
+                .min((end - start).ilog2() as usize)
+                .min(MAX_ORDER);
+            self.release(start, order);
+            start += 1 << order;
+        }
+    }
+
     /// The order of the free block that holds `frame`, if it is free.
     pub(crate) fn order_of(&self, frame: usize) -> Option<usize> {
         (0..=MAX_ORDER).find(|&order| self.orders[order].contains(frame >> order))
@@ -124,6 +137,21 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_range_given_back_is_as_each_of_its_frames(
+            frames in 1usize..5000, start in 0usize..5000, end in 0usize..5000,
+        ) {
+            let range = start.min(frames)..end.min(frames);
+            let mut whole = Buddy::new(frames).unwrap();
+            whole.release_all(range.clone());
+            let mut single = Buddy::new(frames).unwrap();
+            range.for_each(|frame| single.release(frame, 0));
+            prop_assert_eq!(whole.free_frames(), single.free_frames());
+            for frame in 0..frames {
+                prop_assert_eq!(whole.order_of(frame), single.order_of(frame));
+            }
+        }
+
         #[test]
         #[cfg_attr(miri, ignore = "takes minutes")]
         fn hands_out_every_frame_once(

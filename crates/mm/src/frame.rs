@@ -338,6 +338,23 @@ pub(crate) struct Frames {
     pub(crate) corrupted: AtomicU64,
 }
 
+/// The frame numbers in these ranges, in order, each once.
+fn disjoint(ranges: &[Range<Pfn>]) -> Result<Vec<Range<u64>>, Errno> {
+    let mut disjoint = Vec::new();
+    disjoint
+        .try_reserve_exact(ranges.len())
+        .map_err(|_| Errno::ENOMEM)?;
+    disjoint.extend(ranges.iter().map(|range| range.start.0..range.end.0));
+    disjoint.sort_unstable_by_key(|range| range.start);
+    let mut end = 0;
+    for range in &mut disjoint {
+        range.start = range.start.max(end);
+        end = end.max(range.end);
+    }
+    disjoint.retain(|range| !range.is_empty());
+    Ok(disjoint)
+}
+
 impl Frames {
     /// A table that spans `usable`, with those frames free and the holes between reserved. A huge
     /// page has `2^huge_order` frames.
@@ -346,29 +363,23 @@ impl Frames {
     ///
     /// `EINVAL` if there is no frame; `ENOMEM` if the heap cannot hold the table.
     pub(crate) fn new(usable: &[Range<Pfn>], huge_order: u32) -> Result<Self, Errno> {
-        let usable = || usable.iter().filter(|range| range.start < range.end);
-        let first = usable()
-            .map(|range| range.start.0)
-            .min()
-            .ok_or(Errno::EINVAL)?
-            >> MAX_ORDER
-            << MAX_ORDER;
-        let end = usable()
-            .map(|range| range.end.0)
-            .max()
-            .ok_or(Errno::EINVAL)?;
+        let usable = disjoint(usable)?;
+        let (Some(lowest), Some(highest)) = (usable.first(), usable.last()) else {
+            return Err(Errno::EINVAL);
+        };
+        let first = lowest.start >> MAX_ORDER << MAX_ORDER;
+        let end = highest.end;
         let count = usize::try_from(end - first).map_err(|_| Errno::ENOMEM)?;
         let mut buddy = Buddy::new(count)?;
         let mut frames = Vec::new();
         frames.try_reserve_exact(count).map_err(|_| Errno::ENOMEM)?;
         frames.resize_with(count, || Mutex::new(Frame::new(FrameState::Reserved)));
-        for pfn in usable().flat_map(|range| range.start.0..range.end.0) {
-            let index = (pfn - first) as usize;
-            let mut frame = frames[index].lock();
-            if frame.state == FrameState::Reserved {
-                frame.state = FrameState::Free;
-                buddy.release(index, 0);
+        for range in usable {
+            let range = (range.start - first) as usize..(range.end - first) as usize;
+            for frame in &mut frames[range.clone()] {
+                frame.get_mut().state = FrameState::Free;
             }
+            buddy.release_all(range);
         }
         Ok(Self {
             first,

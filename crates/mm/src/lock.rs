@@ -24,6 +24,11 @@ impl<T> Mutex<T> {
         Self(SpinMutex::new(value))
     }
 
+    /// What is inside, of a lock that nobody else knows yet.
+    pub(crate) fn get_mut(&mut self) -> &mut T {
+        self.0.get_mut()
+    }
+
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
         #[cfg(any(test, feature = "sim"))]
         crate::sim::schedule::point();

@@ -148,13 +148,11 @@ impl<M: Machine> Memory<M> {
     /// `EINVAL` if there are none; `ENOMEM` if the heap cannot hold the frame table, which takes
     /// at most 64 bytes for each frame from the first to the last.
     pub fn new(machine: M, usable: &[Range<Pfn>]) -> Result<Self, Errno> {
+        let frames = Frames::new(usable, M::INDEX_BITS)?;
         Ok(Self {
             machine,
-            frames: Frames::new(usable, M::INDEX_BITS)?,
-            total: usable
-                .iter()
-                .map(|part| part.end.0.saturating_sub(part.start.0) as usize)
-                .sum(),
+            total: frames.free_frames(),
+            frames,
             spaces: Mutex::new(OrderedMap::new()),
             files: Mutex::new(OrderedMap::new()),
             next_space: AtomicU32::new(1),

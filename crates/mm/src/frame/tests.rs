@@ -1,4 +1,5 @@
-//! What a CPU meets that takes frames out of the allocator while an error is found in one of them.
+//! What the table begins with; and what a CPU meets that takes frames out of the allocator while an
+//! error is found in one of them.
 
 use crate::sim::{FIRST_FRAME, SimMachine, memory_with};
 use crate::{Action, Context, Errno, FrameState, Memory, PageType, Pfn};
@@ -143,4 +144,26 @@ fn who_reports_a_known_error_gives_its_reference_back() {
     let again = memory.fail_frame(failed, Some(page), SIMULATED);
     assert_eq!(again, Err(Errno::EHWPOISON));
     only_isolated(&memory, failed);
+}
+
+#[test]
+fn the_table_begins_with_each_frame_that_is_given_once() {
+    let parts = [(70, 80), (10, 30), (30, 31), (20, 40), (25, 26), (90, 60)];
+    let given = parts.map(|(start, end)| Pfn(start)..Pfn(end));
+    let memory = Memory::new(SimMachine::<BITS>::new(128), &given).unwrap();
+    assert_eq!((memory.total_frames(), memory.free_frames()), (40, 40));
+    for pfn in 0..80 {
+        let is_given = (10..40).contains(&pfn) || (70..80).contains(&pfn);
+        let state = memory.frame_state(Pfn(pfn)).unwrap();
+        assert_eq!(state == FrameState::Free, is_given, "{pfn}");
+        assert_eq!(state == FrameState::Reserved, !is_given, "{pfn}");
+    }
+    assert_eq!(memory.frame_state(Pfn(80)), None);
+}
+
+#[test]
+fn there_must_be_a_frame() {
+    let backwards = Pfn(9)..Pfn(5);
+    let error = Memory::new(SimMachine::<BITS>::new(16), &[backwards]).err();
+    assert_eq!(error, Some(Errno::EINVAL));
 }
