@@ -244,9 +244,13 @@ impl Machine {
         mut watchdog: Option<&mut Watchdog>,
     ) -> Result<End> {
         let deadline = limit.map(|limit| Instant::now() + limit);
-        let mailbox = self.open_mailbox().ok();
+        let mailbox = match watchdog {
+            Some(_) => self.open_mailbox().ok(),
+            None => None,
+        };
         loop {
-            match self.qmp.event(POLL) {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            match self.qmp.event(left.map_or(POLL, |left| left.min(POLL))) {
                 Ok(Some(event)) if event.name == "SHUTDOWN" && event.data["guest"] == true => {
                     self.console.settle();
                     return Ok(if event.data["reason"] == "guest-reset" {

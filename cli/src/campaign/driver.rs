@@ -199,7 +199,8 @@ impl<'a> Driver<'a> {
                 self.partial = rest;
                 return Ok(Event::Line(line));
             }
-            match machine.wait(Some(POLL), None)? {
+            machine.console().await_more(self.position, POLL);
+            match machine.wait(Some(Duration::ZERO), None)? {
                 // What it printed last is in the text now.
                 End::Reset => return Ok(Event::Reset),
                 End::TimedOut => {}

@@ -84,6 +84,19 @@ impl Console {
         )
     }
 
+    /// Waits until there is something behind byte `position`, or the end of it all, at most for
+    /// `limit`.
+    pub(crate) fn await_more(&self, position: usize, limit: Duration) {
+        let is_quiet =
+            |state: &mut State| !state.has_ended && state.forgotten + state.text.len() <= position;
+        let state = self.shared.lock();
+        drop(
+            self.shared
+                .changed
+                .wait_timeout_while(state, limit, is_quiet),
+        );
+    }
+
     /// The last lines, for a report.
     pub(crate) fn last_lines(&self, count: usize) -> Vec<String> {
         let text = self.text();
@@ -349,6 +362,7 @@ mod tests {
             "{error}"
         );
         assert_eq!(console.last_lines(2), ["two ab", "three x ab"]);
+        console.await_more(7, AMPLE);
         let (text, end) = console.since(7);
         assert_eq!(text, "two ab\nthree x ab\n");
         assert_eq!(console.since(end), (String::new(), end));
