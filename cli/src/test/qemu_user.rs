@@ -16,7 +16,12 @@ const TARGET: &str = "aarch64-unknown-linux-musl";
 const PROCESSORS: [&str; 2] = ["max", "neoverse-n1"];
 
 /// What has code of its own for arm64.
-const PACKAGES: [&str; 3] = ["seaworthy-extable", "seaworthy-copy", "seaworthy"];
+const PACKAGES: [&str; 4] = [
+    "seaworthy-extable",
+    "seaworthy-copy",
+    "seaworthy-string",
+    "seaworthy",
+];
 
 pub(super) fn steps() -> Vec<Step> {
     PROCESSORS.map(step).into()

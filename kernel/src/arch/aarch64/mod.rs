@@ -46,6 +46,9 @@ mod trap;
 pub mod user;
 mod vectors;
 
+// What the compiler calls to move, fill and compare memory.
+use string as _;
+
 pub use self::firmware::Firmware;
 pub use self::machine::Machine;
 pub use self::psci::{power_off, reset};
