@@ -8,7 +8,7 @@ use mm::{Access, Outcome, SegvCode, Victim, VirtualAddress};
 use crate::arch::Registers;
 use crate::memory::manager;
 use crate::task::signal::{self, Fault, Info, Signal, code};
-use crate::task::{Process, UserSpace, Work, clone, current, preemption, scheduler, timer, tree};
+use crate::task::{Process, UserSpace, Work, clone, current, scheduler, timer, tree};
 use crate::{init, ras};
 
 /// What became of a fault in the running process's memory.
@@ -39,7 +39,6 @@ pub fn page_fault(address: u64, access: Access) -> Resolution {
 }
 
 fn fault(space: &Arc<UserSpace>, address: u64, access: Access) -> Outcome {
-    let _guard = preemption::disable();
     manager().fault(space.handle(), VirtualAddress(address), access)
 }
 

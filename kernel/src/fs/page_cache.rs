@@ -185,8 +185,7 @@ impl Drop for Pages {
 /// The memory manager's locks spin, so whoever is in there stays on its CPU. It may sleep all the
 /// same where the manager holds no lock: in a page fault on user memory, or in a store.
 fn with_manager<T>(act: impl FnOnce(&Manager) -> T) -> T {
-    let _here = preemption::disable();
-    act(manager())
+    act(&manager())
 }
 
 fn halted(stopped: Stopped) -> Halted {

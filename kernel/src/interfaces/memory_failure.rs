@@ -9,7 +9,7 @@ use crate::ras::{self, controls};
 pub(super) fn add(roots: &Roots) {
     let memory = roots.sys.directory("devices/system/memory");
     let order = |act: fn(&Manager, &[u8]) -> Result<()>| {
-        write_only(move |bytes: &[u8]| act(manager(), bytes))
+        write_only(move |bytes: &[u8]| act(&manager(), bytes))
     };
     memory.file(
         "hard_offline_page",
@@ -30,7 +30,7 @@ pub(super) fn add(roots: &Roots) {
         .sys
         .directory("devices/system/node/node0/memory_failure");
     for name in controls::STATISTICS {
-        let read = move || controls::statistic(manager(), name).ok_or(Errno::ENOENT);
+        let read = move || controls::statistic(&manager(), name).ok_or(Errno::ENOENT);
         counts.file(name, 0o444, read_only(read));
     }
 
@@ -39,8 +39,8 @@ pub(super) fn add(roots: &Roots) {
         "memory_failure_early_kill",
         0o644,
         read_write(
-            || Ok(controls::early_kill(manager())),
-            |bytes| controls::set_early_kill(manager(), bytes),
+            || Ok(controls::early_kill(&manager())),
+            |bytes| controls::set_early_kill(&manager(), bytes),
         ),
     );
     vm.file(

@@ -11,7 +11,7 @@ use mm::{Area, Dumped, PAGE_SIZE, Sharing, VirtualAddress};
 
 use crate::error::{Errno, Result};
 use crate::memory::manager;
-use crate::task::{Process, UserSpace, preemption, scheduler};
+use crate::task::{Process, UserSpace, scheduler};
 
 const PAGE: u64 = PAGE_SIZE as u64;
 
@@ -38,7 +38,6 @@ pub(super) fn maps(process: &Process) -> Result<String> {
 }
 
 fn area_from(space: &UserSpace, from: VirtualAddress) -> Option<Area> {
-    let _guard = preemption::disable();
     manager().area_from(space.handle(), from)
 }
 
@@ -123,10 +122,8 @@ fn read(space: &UserSpace, (start, end): (u64, u64)) -> Result<Vec<u8>> {
     let mut page = Box::new([0; PAGE_SIZE]);
     let mut at = start;
     while at < end {
-        let dumped = {
-            let _guard = preemption::disable();
-            manager().dump_page(space.handle(), VirtualAddress(at & !(PAGE - 1)), &mut page)
-        };
+        let page_start = VirtualAddress(at & !(PAGE - 1));
+        let dumped = manager().dump_page(space.handle(), page_start, &mut page);
         match dumped {
             Ok(Dumped::Page) => {}
             Err(mm::Errno::EAGAIN) => {

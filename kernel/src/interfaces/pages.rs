@@ -9,7 +9,7 @@ use super::Roots;
 use super::words::Words;
 use crate::fs::pseudo::Node;
 use crate::memory::manager;
-use crate::task::{Process, UserSpace, preemption};
+use crate::task::{Process, UserSpace};
 
 /// In `pagemap`: the page is in memory; the low bits are its frame's number.
 const PRESENT: u64 = 1 << 63;
@@ -53,7 +53,6 @@ pub(super) fn add(roots: &Roots) {
 }
 
 fn facts(number: u64) -> Option<FrameFacts> {
-    let _here = preemption::disable();
     manager().frame_facts(Pfn(number))
 }
 
@@ -92,7 +91,6 @@ pub(super) fn pagemap(process: Arc<Process>) -> Words {
 }
 
 fn entry(space: &UserSpace, page: u64) -> u64 {
-    let _here = preemption::disable();
     let manager = manager();
     let address = VirtualAddress(page * PAGE_SIZE as u64);
     match manager.entry(space.handle(), address) {

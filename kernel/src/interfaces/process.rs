@@ -13,7 +13,7 @@ use crate::error::{Errno, Result};
 use crate::fs::pseudo::{Directory, Node, PseudoFile, Target, Tree, read_only};
 use crate::fs::{FileType, Link, OpenFile};
 use crate::memory::manager;
-use crate::task::{Pid, Process, current, find, preemption, tree};
+use crate::task::{Pid, Process, current, find, tree};
 
 /// `/proc`: the processes, and what is always there.
 #[derive(Debug)]
@@ -272,7 +272,6 @@ fn locked_kib(process: &Process) -> u64 {
     let Some(space) = process.space() else {
         return 0;
     };
-    let _here = preemption::disable();
     manager().locked_pages(space.handle()) * (mm::PAGE_SIZE as u64 >> 10)
 }
 

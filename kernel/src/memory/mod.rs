@@ -11,27 +11,47 @@ pub use self::ranges::{Full, Ranges};
 pub use self::store::PageStore;
 pub use self::transfer::{Cause, Sink, Source, Stopped, UserAddress, UserRange};
 
+use core::ops::Deref;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 use mm::Allocation;
 
 use crate::arch::Machine;
+use crate::task::preemption;
 
 /// The memory manager of this kernel.
 pub type Manager = mm::Memory<Machine>;
 
 static MANAGER: spin::Once<Manager> = spin::Once::new();
 
+/// The memory manager, for one who is not preempted meanwhile.
+///
+/// Its locks spin. If a thread that holds one were preempted, all CPUs could come to spin for it, in
+/// threads that are not preempted, and it would never run again. So nobody gets at the manager
+/// without this.
+#[derive(Debug)]
+pub struct Guarded {
+    manager: &'static Manager,
+    _here: preemption::Guard,
+}
+
+impl Deref for Guarded {
+    type Target = Manager;
+
+    fn deref(&self) -> &Manager {
+        self.manager
+    }
+}
+
 /// The memory manager.
 ///
 /// # Panics
 ///
 /// Before boot has made it. Under test there always is one, with 64 MiB.
-pub fn manager() -> &'static Manager {
+pub fn manager() -> Guarded {
     #[cfg(not(target_os = "none"))]
-    return MANAGER.call_once(|| Machine::manager(16 * 1024));
-    #[cfg(target_os = "none")]
-    MANAGER.get().expect("boot makes the memory manager first")
+    MANAGER.call_once(|| Machine::manager(16 * 1024));
+    try_manager().expect("boot makes the memory manager first")
 }
 
 /// How much memory users and the kernel share, in bytes.
@@ -40,8 +60,11 @@ pub fn total_bytes() -> u64 {
 }
 
 /// The memory manager, if boot has made it.
-pub fn try_manager() -> Option<&'static Manager> {
-    MANAGER.get()
+pub fn try_manager() -> Option<Guarded> {
+    MANAGER.get().map(|manager| Guarded {
+        manager,
+        _here: preemption::disable(),
+    })
 }
 
 /// Frames that users may not have, so that the kernel can always go on: a hundredth, but at least
@@ -79,7 +102,10 @@ pub fn begin(machine: Machine, usable: &[core::ops::Range<mm::Pfn>]) {
     MANAGER.call_once(|| manager);
 }
 
-/// Whether users may have more, as [`mm::Machine::admit`] asks.
+/// Whether users may have more, as [`mm::Machine::admit`] asks: so the manager is in use, by one who
+/// is not preempted.
 pub fn admit(_what: Allocation) -> bool {
-    try_manager().is_none_or(|manager| manager.free_frames() > RESERVE.load(Ordering::Relaxed))
+    MANAGER
+        .get()
+        .is_none_or(|manager| manager.free_frames() > RESERVE.load(Ordering::Relaxed))
 }

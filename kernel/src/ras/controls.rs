@@ -21,7 +21,6 @@ use mm::{Action, Context, Machine, Memory, PAGE_SIZE, Pfn};
 
 use crate::error::{Errno, Result};
 use crate::ras::engine;
-use crate::task::preemption;
 
 /// The names of the counts in `memory_failure/`.
 pub const STATISTICS: [&str; 5] = ["total", "ignored", "failed", "delayed", "recovered"];
@@ -69,7 +68,6 @@ pub fn corrupt_pfn<M: Machine>(memory: &Memory<M>, text: &[u8]) -> Result<()> {
 /// error of the hardware has happened since boot. `ENXIO`: not RAM of ours.
 pub fn unpoison_pfn<M: Machine>(memory: &Memory<M>, text: &[u8]) -> Result<()> {
     let pfn = Pfn(number(text)?);
-    let _guard = preemption::disable();
     let result = memory.unpoison(pfn);
     let said = match result {
         Ok(()) => "software-unpoisoned page",
@@ -83,7 +81,6 @@ pub fn unpoison_pfn<M: Machine>(memory: &Memory<M>, text: &[u8]) -> Result<()> {
 }
 
 fn simulate_failure<M: Machine>(memory: &Memory<M>, pfn: Pfn) -> Result<()> {
-    let _guard = preemption::disable();
     let context = Context {
         consumer: None,
         simulated: true,

@@ -18,7 +18,6 @@ use crate::ras::queue::{NOBODY, Queue, Taken};
 use crate::ras::sources::{Claimed, Firmware};
 use crate::ras::text::Record;
 use crate::sync::SpinLock;
-use crate::task::preemption;
 use crate::task::signal::{Fault, Info, Signal, code};
 
 /// Kinds of sources that report when memory was met to have failed.
@@ -361,11 +360,7 @@ impl<P, M: Machine> Work<'_, P, M> {
             .finisher
             .space
             .filter(|_| address.0 < 1 << mm::ADDRESS_BITS)?;
-        let entry = {
-            let _guard = preemption::disable();
-            self.memory.entry(space, address)
-        };
-        Some(match entry {
+        Some(match self.memory.entry(space, address) {
             TableEntry::Page(pfn, _) => self.failed(pfn, signal),
             // Somebody was faster: the access is repeated, and faults.
             _ => Fate::Settled,
@@ -375,7 +370,6 @@ impl<P, M: Machine> Work<'_, P, M> {
     /// Descriptors of a program's have failed: nobody is to read them again.
     fn descriptors_failed(&self, table: Pfn, range: &RangeInclusive<u64>) {
         let offset = |address: &u64| *address as usize % PAGE_SIZE;
-        let _guard = preemption::disable();
         self.memory
             .lose_descriptors(table, offset(range.start())..=offset(range.end()));
     }
@@ -394,15 +388,11 @@ impl<P, M: Machine> Work<'_, P, M> {
         if !self.engine.goes_on.load(Ordering::Relaxed) {
             panic!("Memory failure on page {number:x}");
         }
-        let result = {
-            let _guard = preemption::disable();
-            let context = Context {
-                consumer: self.consumer(),
-                simulated: false,
-            };
-            self.memory.memory_failure(pfn, context)
+        let context = Context {
+            consumer: self.consumer(),
+            simulated: false,
         };
-        match result {
+        match self.memory.memory_failure(pfn, context) {
             Ok(report) => {
                 let (page, action) = (report.page, report.action);
                 log::error!("Memory failure: {number:#x}: recovery action for {page}: {action}");
@@ -427,7 +417,6 @@ impl<P, M: Machine> Work<'_, P, M> {
         let (Some(consumer), Some(space)) = (self.consumer(), self.finisher.space) else {
             return false;
         };
-        let _guard = preemption::disable();
         let entry = self.memory.entry(space, consumer.address);
         matches!(entry, TableEntry::Page(mapped, _) if mapped == pfn)
     }
@@ -448,11 +437,7 @@ impl<P, M: Machine> Work<'_, P, M> {
 /// Moves the page's bytes elsewhere and gives it up. Says so in the log.
 pub(super) fn soft_offline<M: Machine>(memory: &Memory<M>, pfn: Pfn) -> bool {
     let number = pfn.0;
-    let result = {
-        let _guard = preemption::disable();
-        memory.soft_offline(pfn)
-    };
-    match result {
+    match memory.soft_offline(pfn) {
         Ok(()) => {
             log::info!("Soft offline: {number:#x}: page isolated");
             true

@@ -147,7 +147,7 @@ pub fn finish() {
             space: space.as_ref().map(|space| space.handle()),
             now: time::now(),
         };
-        engine.finish(manager(), &finisher, force);
+        engine.finish(&manager(), &finisher, force);
     }
 }
 
@@ -179,7 +179,7 @@ fn work(_: usize) {
             now: time::now(),
         };
         // What nobody met raises no signal for this thread.
-        engine.finish(manager(), &finisher, |_, _| {});
+        engine.finish(&manager(), &finisher, |_, _| {});
     }
 }
 

@@ -14,15 +14,14 @@ use super::io::usable;
 use crate::error::{Errno, Result};
 use crate::memory::{Manager, manager};
 use crate::task::signal::{Info, force};
-use crate::task::{Break, UserSpace, current, preemption};
+use crate::task::{Break, UserSpace, current};
 
 const PAGE: u64 = PAGE_SIZE as u64;
 
 /// Does something with the running thread's address space.
 fn with<T>(call: impl FnOnce(&Manager, &UserSpace) -> Result<T, mm::Errno>) -> Result<T> {
     let space = current().space()?;
-    let _guard = preemption::disable();
-    Ok(call(manager(), &space)?)
+    Ok(call(&manager(), &space)?)
 }
 
 fn protection(bits: u32) -> Result<Protection> {
@@ -200,10 +199,7 @@ pub(super) fn mremap(a: Arguments) -> Result<u64> {
 /// Whether so many more pages may be locked (`RLIMIT_MEMLOCK`).
 fn may_lock(space: &UserSpace, more: u64) -> Result<()> {
     let limit = current().process.limits.lock().get(linux::RLIMIT_MEMLOCK)?;
-    let pages = {
-        let _guard = preemption::disable();
-        manager().locked_pages(space.handle()).saturating_add(more)
-    };
+    let pages = manager().locked_pages(space.handle()).saturating_add(more);
     match pages.saturating_mul(PAGE) > limit.current {
         true if limit.current == 0 => Err(Errno::EPERM),
         true => Err(Errno::ENOMEM),

@@ -14,7 +14,7 @@ use crate::arch::user;
 use crate::error::{Errno, Result};
 use crate::memory::{UserAddress, manager};
 use crate::sync::{SpinLock, WaitQueue};
-use crate::task::{Pid, current, preemption, timer};
+use crate::task::{Pid, current, timer};
 
 /// Bits of a futex with an owner. Linux, `linux/futex.h`.
 const WAITERS: u32 = 0x8000_0000;
@@ -43,7 +43,6 @@ impl Key {
         let space = current().space()?;
         let at = VirtualAddress(address.0);
         if !private {
-            let _guard = preemption::disable();
             let page = VirtualAddress(address.0 - at.offset() as u64);
             let mapped = manager().check_mapped(space.handle(), page, 1);
             mapped.map_err(|_| Errno::EFAULT)?;

@@ -15,7 +15,7 @@ use crate::task::elf::{self, Image, Segment};
 use crate::task::limits::STACK_SIZE;
 use crate::task::signal::TRAMPOLINE;
 use crate::task::stack::{self, Contents, Stack, Strings};
-use crate::task::{Break, Layout, UserSpace, preemption};
+use crate::task::{Break, Layout, UserSpace};
 
 const PAGE: u64 = PAGE_SIZE as u64;
 /// Programs that can be anywhere start here or up to [`SHIFT`] higher: below the half of user
@@ -79,11 +79,7 @@ pub fn read_exact(file: &Arc<File>, position: u64, into: &mut [u8]) -> Result<()
 /// `EIO`, `ENOMEM`.
 pub fn read(file: &Arc<File>, position: u64, into: &mut [u8]) -> Result<usize> {
     loop {
-        let read = {
-            let _guard = preemption::disable();
-            manager().read_file(file, position, into)
-        };
-        match read {
+        match manager().read_file(file, position, into) {
             // Another CPU is bringing the page in.
             Err(mm::Errno::EBUSY) => core::hint::spin_loop(),
             read => return Ok(read?),
@@ -148,7 +144,6 @@ fn map(
     protection: Protection,
     source: Source<'_>,
 ) -> Result<()> {
-    let _guard = preemption::disable();
     manager().mmap(
         space.handle(),
         Placement::Fixed(VirtualAddress(start)),
@@ -163,7 +158,6 @@ fn map(
 /// Brings pages in, so that stores to them need no memory later.
 fn populate(space: &UserSpace, (start, end): (u64, u64)) -> Result<()> {
     let start = start & !(PAGE - 1);
-    let _guard = preemption::disable();
     let result = manager().madvise(
         space.handle(),
         VirtualAddress(start),
@@ -220,9 +214,9 @@ fn map_segment(
 fn map_trampoline(space: &UserSpace) -> Result<()> {
     static PAGE_OF_ALL: spin::Once<Arc<File>> = spin::Once::new();
     let file = PAGE_OF_ALL.try_call_once(|| {
-        let _guard = preemption::disable();
-        let file = manager().create_file(mm::FileKind::Memory, PAGE)?;
-        manager().write_file(&file, 0, &TRAMPOLINE)?;
+        let manager = manager();
+        let file = manager.create_file(mm::FileKind::Memory, PAGE)?;
+        manager.write_file(&file, 0, &TRAMPOLINE)?;
         Ok::<_, mm::Errno>(file)
     })?;
     let range = (TRAMPOLINE_ADDRESS, TRAMPOLINE_ADDRESS + PAGE);

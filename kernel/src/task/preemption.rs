@@ -3,6 +3,7 @@
 use core::marker::PhantomData;
 use core::sync::atomic::Ordering;
 
+use crate::arch::irq;
 use crate::task::{Thread, scheduler, try_current};
 
 /// Preemption of the running thread is off as long as this lives. It stays where it was made.
@@ -21,6 +22,7 @@ pub fn disable() -> Guard {
 /// Allows preemption while `action` runs, in the middle of a part that has one guard: where the
 /// memory manager, which must not be preempted, lets its caller copy, and a page fault may sleep.
 pub fn allow<T>(action: impl FnOnce() -> T) -> T {
+    change(|thread| debug_assert_eq!(thread.preemption_off.load(Ordering::Relaxed), 1));
     end_one();
     let result = action();
     begin_one();
@@ -39,7 +41,8 @@ fn end_one() {
         due = thread.preemption_off.fetch_sub(1, Ordering::Relaxed) == 1
             && thread.work.has(crate::task::Work::RESCHEDULE);
     });
-    if due {
+    // With interrupts masked, the next one will see to it.
+    if due && irq::is_enabled() {
         scheduler::reschedule();
     }
 }

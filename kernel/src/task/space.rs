@@ -9,7 +9,6 @@ use crate::error::{Errno, Result};
 use crate::fs::Path;
 use crate::memory::manager;
 use crate::sync::SpinLock;
-use crate::task::preemption;
 
 /// What `brk` moves: the heap of a program, at the end of its data.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,7 +55,6 @@ impl UserSpace {
     ///
     /// `ENOMEM`.
     pub fn new() -> Result<Self> {
-        let _guard = preemption::disable();
         Ok(Self::from(manager().create()?))
     }
 
@@ -66,10 +64,7 @@ impl UserSpace {
     ///
     /// `ENOMEM`.
     pub fn fork(&self) -> Result<Self> {
-        let child = {
-            let _guard = preemption::disable();
-            Self::from(manager().fork(&self.space)?)
-        };
+        let child = Self::from(manager().fork(&self.space)?);
         *child.heap.lock() = *self.heap.lock();
         *child.layout.lock() = *self.layout.lock();
         child.auxiliary.lock().clone_from(&self.auxiliary.lock());
@@ -102,10 +97,7 @@ impl UserSpace {
     fn forget_files(&self) {
         let mut mapped = Vec::new();
         let mut from = VirtualAddress(0);
-        let next = |from| {
-            let _guard = preemption::disable();
-            manager().area_from(&self.space, from)
-        };
+        let next = |from| manager().area_from(&self.space, from);
         while let Some(area) = next(from) {
             from = area.end;
             if let Some(file) = area.file {
@@ -164,7 +156,6 @@ impl From<AddressSpace> for UserSpace {
 impl Drop for UserSpace {
     #[expect(unsafe_code, reason = "the handle is given back by value")]
     fn drop(&mut self) {
-        let _guard = preemption::disable();
         // SAFETY: nobody uses the handle after this: its owner ends here.
         let space = unsafe { ManuallyDrop::take(&mut self.space) };
         manager().destroy(space);

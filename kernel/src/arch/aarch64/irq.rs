@@ -16,6 +16,11 @@ pub fn disable() -> Flags {
     Flags(on)
 }
 
+/// Whether this CPU takes interrupts.
+pub fn is_enabled() -> bool {
+    mrs!("daif") & MASKED == 0
+}
+
 /// Puts it back.
 pub fn restore(Flags(on): Flags) {
     if on {

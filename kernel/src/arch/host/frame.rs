@@ -54,7 +54,8 @@ pub fn copy_from_user(
 ///
 /// [`Stopped`]: exactly so many bytes arrived.
 pub fn read(from: &UserFrame, offset: usize, into: &mut [u8]) -> Result<(), Stopped> {
-    let machine = manager().machine();
+    let manager = manager();
+    let machine = manager.machine();
     machine.read(from, offset, into).map_err(stopped)
 }
 

@@ -9,5 +9,10 @@ pub fn disable() -> Flags {
     Flags(())
 }
 
+/// Whether there would be some.
+pub fn is_enabled() -> bool {
+    true
+}
+
 /// Puts it back.
 pub fn restore(_: Flags) {}

@@ -12,7 +12,7 @@ use crate::fs::OpenFile;
 use crate::memory::{Source, UserAddress, manager};
 use crate::ras;
 use crate::task::signal::Info;
-use crate::task::{Process, UserSpace, preemption, scheduler};
+use crate::task::{Process, UserSpace, scheduler};
 
 const PAGE: u64 = PAGE_SIZE as u64;
 
@@ -138,10 +138,7 @@ fn headers(segments: &[Segment], start: u64, notes: u64, first: u64) -> Vec<u8> 
 fn segments(space: &UserSpace) -> Result<Vec<Segment>> {
     let mut segments = Vec::new();
     let mut from = VirtualAddress(0);
-    let next = |from| {
-        let _guard = preemption::disable();
-        manager().area_from(space.handle(), from)
-    };
+    let next = |from| manager().area_from(space.handle(), from);
     while let Some(area) = next(from) {
         segments.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
         let length = length_in_file(space, &area);
@@ -172,7 +169,6 @@ fn length_in_file(space: &UserSpace, area: &Area) -> u64 {
 /// Whether the process has stored to a private mapping.
 fn has_own_pages(space: &UserSpace, area: &Area) -> bool {
     touched(space, area.start, area.end).any(|at| {
-        let _guard = preemption::disable();
         let manager = manager();
         match manager.entry(space.handle(), at) {
             mm::Entry::Page(pfn, _) => {
@@ -199,10 +195,7 @@ fn touched(
 ) -> impl Iterator<Item = VirtualAddress> {
     let mut from = start;
     core::iter::from_fn(move || {
-        let found = {
-            let _guard = preemption::disable();
-            manager().next_touched(space.handle(), from, end)
-        }?;
+        let found = manager().next_touched(space.handle(), from, end)?;
         from = VirtualAddress(found.0 + PAGE);
         Some(found)
     })
@@ -239,10 +232,7 @@ fn copy(
 /// Reads a page. One that cannot be read is a hole.
 fn read(space: &UserSpace, at: VirtualAddress, into: &mut [u8; PAGE_SIZE]) -> Result<Dumped> {
     loop {
-        let read = {
-            let _guard = preemption::disable();
-            manager().dump_page(space.handle(), at, into)
-        };
+        let read = manager().dump_page(space.handle(), at, into);
         match read {
             Err(mm::Errno::EAGAIN) => scheduler::yield_now(),
             Err(mm::Errno::EHWPOISON) => {
