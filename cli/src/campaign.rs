@@ -9,8 +9,10 @@
 //! | [`disk`] | the disk that it finds |
 //! | [`guest`] | what boots, and what is expected of it |
 //! | [`driver`] | gives orders and hears answers, or that there will be none |
+//! | [`crew`] | deals cases out to guests that run at once |
 //! | [`report`] | results as JSON lines and as a table |
 
+mod crew;
 mod disk;
 mod driver;
 mod guest;
@@ -18,15 +20,16 @@ mod report;
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::thread::available_parallelism;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
 use programs::case::{LINES, Outcome, Scenario, parse_lines};
 
-use self::driver::Driver;
 use self::guest::{Guest, Recover, Run};
 use self::report::{Case, table};
 use crate::linux::PROCESSORS;
@@ -56,6 +59,9 @@ pub(crate) struct Options {
     /// How many CPUs the guest sees
     #[arg(long, value_name = "N", default_value_t = 1)]
     smp: usize,
+    /// How many guests run at once [default: one for each CPU of this machine]
+    #[arg(long, value_name = "N")]
+    jobs: Option<NonZeroUsize>,
     /// Where the random contents of memory begin
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -115,30 +121,28 @@ pub(crate) fn run(options: &Options, workspace: &Workspace, install: Install) ->
     if options.ktap {
         println!("KTAP version 1\n1..{total}");
     }
-    let mut cases: Vec<Case> = Vec::new();
-    let mut boots = 0;
-    for mode in modes {
+    let prepare = |mode: &&Recover| {
         let (guest, cpu) = (options.guest, &options.cpu);
-        let run = Run::prepare(guest, *mode, cpu, options.smp, workspace, install)?;
-        let mut driver = Driver::new(&run);
-        for &scenario in scenarios {
-            let lines = scenario.lines(lines);
-            driver.run(scenario, &lines, options.seed, |line, seen| {
-                let case = Case::judge(&run, scenario, line, seen);
-                if let Some(file) = &mut json {
-                    writeln!(file, "{}", case.as_json()).context("cannot write the results")?;
-                }
-                progress.advance(&case);
-                cases.push(case);
-                if let (true, Some(case)) = (options.ktap, cases.last()) {
-                    println!("{}", case.as_ktap(cases.len()));
-                }
-                Ok(())
-            })?;
+        Run::prepare(guest, **mode, cpu, options.smp, workspace, install)
+    };
+    let runs: Vec<_> = modes.iter().map(prepare).collect::<Result<_>>()?;
+    let jobs = options.jobs.or(available_parallelism().ok());
+    let jobs = jobs.map_or(1, NonZeroUsize::get);
+    let mut cases: Vec<Case> = Vec::new();
+    progress.start = Instant::now();
+    let boots = crew::run(&runs, scenarios, lines, options.seed, jobs, |case| {
+        if let Some(file) = &mut json {
+            writeln!(file, "{}", case.as_json()).context("cannot write the results")?;
         }
-        boots += driver.boots();
-    }
+        progress.advance(&case);
+        if options.ktap {
+            println!("{}", case.as_ktap(cases.len() + 1));
+        }
+        cases.push(case);
+        Ok(())
+    })?;
     progress.end();
+    cases.sort_by_key(Case::place);
     print!("{}", table(&cases));
     let seconds = progress.start.elapsed().as_secs_f64();
     println!(

@@ -63,7 +63,8 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options, workspace: &Workspace, install: Install) -> Result<ExitCode> {
     provide(workspace, install)?;
     let kernel = Kernel::build(workspace)?;
-    let mut machine = Machine::start(&options.machine(&kernel, workspace)?)?;
+    let files = kernel.files(&options.name, &options.initrd(workspace)?)?;
+    let mut machine = Machine::start(&options.machine(&files, workspace)?)?;
     println!("Ctrl-A x ends the machine.");
     let terminal = machine.console().attach_terminal()?;
     let end = machine.wait(None, None)?;
@@ -82,12 +83,15 @@ pub(crate) fn run(options: &Options, workspace: &Workspace, install: Install) ->
 }
 
 impl Options {
-    fn machine(&self, kernel: &Kernel, workspace: &Workspace) -> Result<machine::Options> {
-        let initrd = match (&self.initrd, &self.init) {
-            (Some(path), _) => read(path)?,
-            (None, Some(program)) => disk::of_one_program(&read(program)?),
-            (None, None) => disk::of_shell(workspace)?,
-        };
+    fn initrd(&self, workspace: &Workspace) -> Result<Vec<u8>> {
+        match (&self.initrd, &self.init) {
+            (Some(path), _) => read(path),
+            (None, Some(program)) => Ok(disk::of_one_program(&read(program)?)),
+            (None, None) => disk::of_shell(workspace),
+        }
+    }
+
+    fn machine(&self, files: &BootFiles, workspace: &Workspace) -> Result<machine::Options> {
         Ok(machine::Options {
             processor: processor(&self.cpu),
             guest_cpus: self.smp,
@@ -99,7 +103,7 @@ impl Options {
             command_line: self.command_line.join(" "),
             output: Output::Shown,
             disks: self.disks.clone(),
-            ..machine::Options::new(&self.name, kernel.guest(&self.name, &initrd)?)
+            ..machine::Options::new(&self.name, files.guest())
         })
     }
 }
@@ -128,17 +132,19 @@ impl Kernel {
     /// # Errors
     ///
     /// If they cannot be written.
-    pub(crate) fn guest(&self, name: &str, initrd: &[u8]) -> Result<Guest> {
-        let write = |kind: &str, bytes: &[u8]| {
-            let path = self.folder.join(format!("{name}.{kind}"));
-            let written = fs::write(&path, bytes);
-            written.with_context(|| format!("cannot write {}", path.display()))?;
-            anyhow::Ok(path)
+    pub(crate) fn files(&self, name: &str, initrd: &[u8]) -> Result<BootFiles> {
+        let path = |kind: &str| self.folder.join(format!("{name}.{kind}"));
+        let files = BootFiles {
+            image: path("image"),
+            initrd: path("initrd"),
         };
-        Ok(Guest::Kernel {
-            image: write("image", &image::flatten(&read(&self.elf)?)?)?,
-            initrd: Some(write("initrd", initrd)?),
-        })
+        let write = |path: &Path, bytes: &[u8]| {
+            let written = fs::write(path, bytes);
+            written.with_context(|| format!("cannot write {}", path.display()))
+        };
+        write(&files.image, &image::flatten(&read(&self.elf)?)?)?;
+        write(&files.initrd, initrd)?;
+        Ok(files)
     }
 
     /// The functions in the call trace of a report on the console.
@@ -148,6 +154,30 @@ impl Kernel {
     /// If the kernel's file cannot be read.
     pub(crate) fn name_calls(&self, console: &str) -> Result<Vec<String>> {
         symbols::name_calls(console, &read(&self.elf)?)
+    }
+}
+
+/// What QEMU reads when a machine starts. It goes when this does.
+pub(crate) struct BootFiles {
+    image: PathBuf,
+    initrd: PathBuf,
+}
+
+impl BootFiles {
+    pub(crate) fn guest(&self) -> Guest {
+        Guest::Kernel {
+            image: self.image.clone(),
+            initrd: Some(self.initrd.clone()),
+        }
+    }
+}
+
+impl Drop for BootFiles {
+    fn drop(&mut self) {
+        for path in [&self.image, &self.initrd] {
+            // What was not written, or cannot be removed, the next build cleans up.
+            let _ = fs::remove_file(path);
+        }
     }
 }
 

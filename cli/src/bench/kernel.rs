@@ -65,14 +65,15 @@ pub(crate) fn run(options: &Options, workspace: &Workspace, install: Install) ->
 fn start_ours(options: &Options, workspace: &Workspace) -> Result<Machine> {
     let kernel = Kernel::build(workspace)?;
     let name = format!("bench-{}", std::process::id());
-    let guest = kernel.guest(&name, &disk::of_shell(workspace)?)?;
+    let files = kernel.files(&name, &disk::of_shell(workspace)?)?;
+    // QEMU has read the files when this returns.
     Machine::start(&machine::Options {
         processor: processor(&options.cpu),
         guest_cpus: 1,
         memory: 1 << 30,
         counts_instructions: true,
         command_line: PROGRAM.to_owned(),
-        ..machine::Options::new(&name, guest)
+        ..machine::Options::new(&name, files.guest())
     })
 }
 

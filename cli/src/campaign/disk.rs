@@ -5,8 +5,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::workspace::Workspace;
-
 /// An empty volume of 4 MiB, the one that the kernel's tests use: each sector that is not all zeros,
 /// after its number (4 bytes).
 const EMPTY: &[u8] = include_bytes!("../../../kernel/src/fs/ext4/empty.sectors");
@@ -17,15 +15,9 @@ const SECTOR: usize = 512;
 pub(super) struct Disk(PathBuf);
 
 impl Disk {
-    /// One of this name.
-    ///
-    /// # Errors
-    ///
-    /// If there is no place for it.
-    pub(super) fn new(name: &str, workspace: &Workspace) -> Result<Self> {
-        let folder = workspace.target_directory.join("run");
-        fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        Ok(Self(folder.join(format!("{name}.disk"))))
+    /// One of this name in this folder.
+    pub(super) fn new(name: &str, folder: &Path) -> Self {
+        Self(folder.join(format!("{name}.disk")))
     }
 
     /// Makes it empty.

@@ -7,6 +7,7 @@ use programs::case::{Observation, Outcome, Scenario};
 use programs::host;
 use serde::Deserialize;
 
+use crate::campaign::disk::Disk;
 use crate::campaign::guest::Run;
 use crate::machine::{End, Machine};
 
@@ -25,7 +26,10 @@ const LAST_WORDS: [&str; 2] = ["Kernel panic - not syncing", "kernel panic:"];
 /// A campaign that runs.
 pub(crate) struct Driver<'a> {
     run: &'a Run,
+    /// Which of those that run at once.
+    number: usize,
     machine: Option<Machine>,
+    disk: Disk,
     /// Up to here the console has been read.
     position: usize,
     /// The beginning of a line.
@@ -52,10 +56,12 @@ struct Answer {
 }
 
 impl<'a> Driver<'a> {
-    pub(crate) fn new(run: &'a Run) -> Self {
+    pub(crate) fn new(run: &'a Run, number: usize) -> Self {
         Self {
             run,
+            number,
             machine: None,
+            disk: run.disk(number),
             position: 0,
             partial: String::new(),
             boots: 0,
@@ -156,7 +162,7 @@ impl<'a> Driver<'a> {
         if self.machine.is_some() {
             return Ok(());
         }
-        self.machine = Some(self.run.start()?);
+        self.machine = Some(self.run.start(self.number, &self.disk)?);
         (self.position, self.partial) = (0, String::new());
         self.boots += 1;
         self.await_ready(BOOT)

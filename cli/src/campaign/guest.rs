@@ -1,15 +1,22 @@
 //! What boots in a campaign, and what is expected of it.
 
-use anyhow::Result;
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
 use clap::ValueEnum;
 use programs::case::Kernel;
 
 use crate::campaign::disk::Disk;
-use crate::linux::{Boot, Parts, disk::of_shell, provide};
+use crate::linux::{Boot, Parts, disk::of_ours, provide};
 use crate::machine::{self, Machine, monitor};
 use crate::run;
 use crate::tools::Install;
 use crate::workspace::Workspace;
+
+/// Bytes of RAM for our kernel: more is of no use to the cases, and would have to be made zero for
+/// each boot.
+const MEMORY: u64 = 256 << 20;
 
 /// A kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -72,12 +79,19 @@ pub(crate) struct Run {
     /// What is expected.
     pub(crate) kernel: Kernel,
     image: Image,
-    disk: Disk,
+    /// How its machines' names begin, and where their disks are.
+    name: String,
+    folder: PathBuf,
 }
 
 /// What it is made of.
 enum Image {
-    Seaworthy(Box<machine::Options>, run::Kernel),
+    Seaworthy {
+        options: Box<machine::Options>,
+        kernel: run::Kernel,
+        /// Named in `options`, and there as long as this.
+        _files: run::BootFiles,
+    },
     Linux(Box<Parts>, Boot),
 }
 
@@ -96,29 +110,34 @@ impl Run {
         install: Install,
     ) -> Result<Self> {
         provide(workspace, install)?;
-        let name = format!("campaign-{}", std::process::id());
+        let name = format!("campaign-{}-{}", std::process::id(), recover.name());
         let kernel = guest.kernel(recover);
         let expected = kernel.to_possible_value();
         let expected = expected.map_or_else(String::new, |value| value.get_name().to_owned());
         // Nothing but results on the console, and the program that takes orders.
         let program = format!("-- /bin/campaign --serve --monitor host --kernel {expected}");
-        let disk = Disk::new(&name, workspace)?;
+        let folder = workspace.target_directory.join("run");
+        fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let image = match guest {
             Guest::Seaworthy => {
                 let kernel = run::Kernel::build(workspace)?;
-                let parts = kernel.guest(&name, &of_shell(workspace)?)?;
+                let files = kernel.files(&name, &of_ours(workspace, "campaign")?)?;
                 let options = machine::Options {
                     processor: run::processor(cpu),
                     guest_cpus: cpus,
+                    memory: MEMORY,
                     monitor: Some(monitor::build(workspace)?),
                     command_line: format!(
                         "loglevel=1 seaworthy.disk=/dev/vda recover={} {program} --disk /mnt",
                         recover.name()
                     ),
-                    disks: vec![disk.path().to_owned()],
-                    ..machine::Options::new(&name, parts)
+                    ..machine::Options::new(&name, files.guest())
                 };
-                Image::Seaworthy(Box::new(options), kernel)
+                Image::Seaworthy {
+                    options: Box::new(options),
+                    kernel,
+                    _files: files,
+                }
             }
             Guest::Linux => {
                 let parts = Parts::prepare(None, None, workspace)?;
@@ -139,27 +158,45 @@ impl Run {
             recover,
             kernel,
             image,
-            disk,
+            name,
+            folder,
         })
     }
 
-    /// Boots it, with a fresh disk.
+    /// The disk of machine `number`.
+    pub(super) fn disk(&self, number: usize) -> Disk {
+        Disk::new(&self.machine(number), &self.folder)
+    }
+
+    /// Boots machine `number`, with its disk made empty.
     ///
     /// # Errors
     ///
     /// If QEMU cannot be started.
-    pub(crate) fn start(&self) -> Result<Machine> {
-        self.disk.renew()?;
+    pub(super) fn start(&self, number: usize, disk: &Disk) -> Result<Machine> {
+        disk.renew()?;
+        let name = self.machine(number);
         match &self.image {
-            Image::Seaworthy(options, _) => Machine::start(options),
-            Image::Linux(parts, boot) => parts.start(boot),
+            Image::Seaworthy { options, .. } => Machine::start(&machine::Options {
+                name,
+                disks: vec![disk.path().to_owned()],
+                ..machine::Options::clone(options)
+            }),
+            Image::Linux(parts, boot) => parts.start(&Boot {
+                name,
+                ..boot.clone()
+            }),
         }
+    }
+
+    fn machine(&self, number: usize) -> String {
+        format!("{}-{number}", self.name)
     }
 
     /// The functions in a report of the kernel's, if it is ours.
     pub(crate) fn name_calls(&self, console: &str) -> Vec<String> {
         match &self.image {
-            Image::Seaworthy(_, kernel) => kernel.name_calls(console).unwrap_or_default(),
+            Image::Seaworthy { kernel, .. } => kernel.name_calls(console).unwrap_or_default(),
             Image::Linux(..) => Vec::new(),
         }
     }

@@ -56,6 +56,11 @@ impl Case {
         self.verdict() != Verdict::Mismatch
     }
 
+    /// Where it belongs in a table: with recovery first, then in the order of scenarios and lines.
+    pub(crate) fn place(&self) -> (bool, Scenario, u32) {
+        (self.recover != "on", self.scenario, self.line)
+    }
+
     pub(crate) fn scenario(&self) -> Scenario {
         self.scenario
     }

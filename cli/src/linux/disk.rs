@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use crate::linux::cpio::Archive;
 use crate::linux::debian::Debian;
-use crate::linux::initrd::with_programs;
+use crate::linux::initrd::{with, with_programs};
 use crate::workspace::Workspace;
 
 /// A shell and our programs, as for Linux but without modules.
@@ -14,6 +14,15 @@ use crate::workspace::Workspace;
 /// If the programs cannot be built, or the shell not be fetched.
 pub(crate) fn of_shell(workspace: &Workspace) -> Result<Vec<u8>> {
     with_programs(workspace, &Debian::find()?, &[])
+}
+
+/// Nothing but one program of ours, and the one that starts it.
+///
+/// # Errors
+///
+/// If they cannot be built.
+pub(crate) fn of_ours(workspace: &Workspace, name: &str) -> Result<Vec<u8>> {
+    Ok(with(workspace, &[name])?.finish())
 }
 
 /// One program, which is the first.

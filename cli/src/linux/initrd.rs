@@ -28,29 +28,37 @@ pub(super) fn with_programs(
     debian: &Debian,
     modules: &[PathBuf],
 ) -> Result<Vec<u8>> {
-    let programs = build_programs(workspace)?;
-    let shell = debian.fetch("busybox-static", None, |name| name == "busybox")?;
-    let mut archive = Archive::default();
-    for folder in ["bin", "lib", "lib/modules"] {
-        archive.folder(folder);
-    }
-    archive.program("init", &read(&programs.join("init"))?);
-    for name in [
+    let names = [
         "ras",
         "campaign",
         "kernel-bench",
         "errno-table",
         "syscall-fuzz",
-    ] {
-        archive.program(&format!("bin/{name}"), &read(&programs.join(name))?);
-    }
+    ];
+    let mut archive = with(workspace, &names)?;
+    let shell = debian.fetch("busybox-static", None, |name| name == "busybox")?;
     archive.program("bin/busybox", &read(&shell.folder.join("busybox"))?);
     archive.link("bin/sh", "busybox");
+    for folder in ["lib", "lib/modules"] {
+        archive.folder(folder);
+    }
     for module in modules {
         let name = module.file_name().unwrap_or_default().to_string_lossy();
         archive.file(&format!("lib/modules/{name}"), &read(module)?);
     }
     Ok(archive.finish())
+}
+
+/// An archive with these programs of ours, and the one that starts them.
+pub(super) fn with(workspace: &Workspace, names: &[&str]) -> Result<Archive> {
+    let programs = build_programs(workspace)?;
+    let mut archive = Archive::default();
+    archive.program("init", &read(&programs.join("init"))?);
+    archive.folder("bin");
+    for name in names {
+        archive.program(&format!("bin/{name}"), &read(&programs.join(name))?);
+    }
+    Ok(archive)
 }
 
 /// An archive with ACPI tables. Linux wants it at the start of the RAM disk, not compressed.
