@@ -13,7 +13,7 @@
 //! | [`report`] | results as JSON lines and as a table |
 
 mod crew;
-mod disk;
+pub(crate) mod disk;
 mod driver;
 mod guest;
 mod report;

@@ -11,6 +11,7 @@
 //! - `machine` runs machines in QEMU, with the monitor under their guests.
 //! - `mutants` takes safety measures out of the memory manager: a test must notice each.
 //! - `sim` runs random programs on the memory manager, in simulation.
+//! - `soak` has memory fail at random under our kernel and many programs.
 //! - `tools` knows what these need, how to look for it and how to install it.
 #![forbid(unsafe_code)]
 
@@ -26,6 +27,7 @@ mod machine;
 mod mutants;
 mod run;
 mod sim;
+mod soak;
 mod test;
 mod tools;
 mod workspace;
@@ -80,6 +82,8 @@ enum Task {
     CheckLinux(linux::check::Options),
     /// Take safety measures out of the memory manager, one at a time: a test must notice each
     Mutants(mutants::Options),
+    /// Have memory fail at random under many programs at once, on our kernel
+    Soak(soak::Options),
     /// Run random programs on the memory manager, whose simulated memory fails
     Sim(sim::Options),
 }
@@ -114,6 +118,7 @@ fn perform(task: Task, install: Install) -> Result<ExitCode> {
         Task::Run(options) => run::run(&options, &Workspace::find()?, install),
         Task::Linux(options) => linux::run(options, &Workspace::find()?, install),
         Task::Mutants(options) => mutants::run(&options, &Workspace::find()?),
+        Task::Soak(options) => soak::run(&options, &Workspace::find()?, install),
         Task::Sim(options) => sim::run(&options),
         Task::CheckLinux(options) => linux::check::run(&options, &Workspace::find()?, install),
     }

@@ -127,6 +127,11 @@ impl Kernel {
         Ok(Self { elf, folder })
     }
 
+    /// Where such files go.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// What a machine of this name boots: the flat image, and a RAM disk.
     ///
     /// # Errors

@@ -12,11 +12,11 @@ const LENGTH: usize = 4 << 20;
 const SECTOR: usize = 512;
 
 /// The image of a disk, which goes when this does.
-pub(super) struct Disk(PathBuf);
+pub(crate) struct Disk(PathBuf);
 
 impl Disk {
     /// One of this name in this folder.
-    pub(super) fn new(name: &str, folder: &Path) -> Self {
+    pub(crate) fn new(name: &str, folder: &Path) -> Self {
         Self(folder.join(format!("{name}.disk")))
     }
 
@@ -25,11 +25,11 @@ impl Disk {
     /// # Errors
     ///
     /// If it cannot be written.
-    pub(super) fn renew(&self) -> Result<()> {
+    pub(crate) fn renew(&self) -> Result<()> {
         fs::write(&self.0, empty()).with_context(|| format!("cannot write {}", self.0.display()))
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.0
     }
 }

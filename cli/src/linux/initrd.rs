@@ -34,6 +34,7 @@ pub(super) fn with_programs(
         "kernel-bench",
         "errno-table",
         "syscall-fuzz",
+        "soak",
     ];
     let mut archive = with(workspace, &names)?;
     let shell = debian.fetch("busybox-static", None, |name| name == "busybox")?;

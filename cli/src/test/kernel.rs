@@ -1,4 +1,5 @@
-//! Our kernel: bad input, on QEMU alone; and on the monitor every scenario, with recovery on and off.
+//! Our kernel: bad input, on QEMU alone; and on the monitor every scenario, with recovery on and off,
+//! and memory that fails at random.
 
 use std::time::Duration;
 
@@ -6,8 +7,8 @@ use crate::command::Command;
 use crate::linux;
 use crate::test::step::Step;
 
-/// Most of it is restarts after panics. The first run builds the kernel and what goes with it.
-const LIMIT: Duration = Duration::from_secs(600);
+/// For one step on a busy machine. The first run builds the kernel and what goes with it.
+const LIMIT: Duration = Duration::from_secs(300);
 
 /// With MOPS and without, with LSE atomics and without, one CPU and several; some lines of the page.
 const RUNS: [&[&str]; 4] = [
@@ -65,7 +66,13 @@ pub(super) fn steps() -> Vec<Step> {
         let name = format!("campaign {}", arguments.join(" ").replace("--", ""));
         Step::ktap(name, command, LIMIT)
     });
+    let soak = Step::ktap(
+        "memory fails at random",
+        Command::new("cargo").args(["seaworthy", "soak", "--seed", "1", "--seed", "2"]),
+        LIMIT,
+    );
     let steps = BAD_INPUT.into_iter().map(bad_input).chain(campaigns);
+    let steps = steps.chain([soak]);
     let needing = |step| linux::needs().into_iter().fold(step, Step::needing);
     steps.map(needing).collect()
 }
