@@ -176,6 +176,12 @@ impl Slot {
     }
 }
 
+/// A descriptor that is zero, so that nothing is below it.
+struct Hole {
+    table: KernelFrame,
+    level: u32,
+}
+
 impl PageTable {
     /// Empty tables.
     pub(crate) fn new<M: Machine>(
@@ -196,18 +202,18 @@ impl PageTable {
         &self.root
     }
 
-    /// The slot for the entry of `page`, or the level at which there is nothing.
-    fn slot<M: Machine>(&self, machine: &M, page: VirtualPage) -> Result<Slot, u32> {
-        if self.ended {
-            return Err(0);
-        }
+    /// The slot for the entry of `page`, or where there is nothing.
+    fn slot<M: Machine>(&self, machine: &M, page: VirtualPage) -> Result<Slot, Hole> {
         let mut table = KernelFrame::of_descriptor(self.root.pfn());
+        if self.ended {
+            return Err(Hole { table, level: 0 });
+        }
         for level in 0..LAST {
             let index = index::<M>(page, level);
             let descriptor = machine.load_entry(&table, index);
             match decode_table(descriptor) {
                 Some(next) => table = KernelFrame::of_descriptor(next),
-                None if descriptor == 0 => return Err(level),
+                None if descriptor == 0 => return Err(Hole { table, level }),
                 None => {
                     // But where a descriptor of another level is lost, it stands for more.
                     debug_assert!(
@@ -229,6 +235,33 @@ impl PageTable {
             index: index::<M>(page, LAST),
             pages: PageRange::single(page),
         })
+    }
+
+    /// Where the hole in a table ends that holds `page`; or, if it reaches `end`, a page not before
+    /// that.
+    fn beyond<M: Machine>(
+        &self,
+        machine: &M,
+        page: VirtualPage,
+        end: VirtualPage,
+        hole: &Hole,
+    ) -> VirtualPage {
+        if self.ended {
+            return end;
+        }
+        let span = 1 << (M::INDEX_BITS * (LAST - hole.level));
+        let end = end
+            .0
+            .min((page.0 / (span << M::INDEX_BITS) + 1) * (span << M::INDEX_BITS));
+        let mut next = (page.0 / span + 1) * span;
+        while next < end {
+            let index = index::<M>(VirtualPage(next), hole.level);
+            if machine.load_entry(&hole.table, index) != 0 {
+                break;
+            }
+            next += span;
+        }
+        VirtualPage(next)
     }
 
     /// The entry for `page`, as if there were no blocks.
@@ -279,19 +312,16 @@ impl PageTable {
             match self.slot(machine, page) {
                 Ok(slot) if slot.is_block() => return Some((slot.pages, slot.load(machine))),
                 Ok(slot) => {
-                    for index in slot.index..1 << M::INDEX_BITS {
-                        let entry = Entry::decode(machine.load_entry(&slot.table, index));
-                        if entry != Entry::Empty {
-                            return (page < pages.end())
-                                .then_some((PageRange::single(page), entry));
+                    let left = (pages.end().0 - page.0).min(1 << M::INDEX_BITS) as usize;
+                    for index in slot.index..(slot.index + left).min(1 << M::INDEX_BITS) {
+                        let descriptor = machine.load_entry(&slot.table, index);
+                        if descriptor != 0 {
+                            return Some((PageRange::single(page), Entry::decode(descriptor)));
                         }
                         page = page.next();
                     }
                 }
-                Err(level) => {
-                    let span = 1 << (M::INDEX_BITS * (LAST - level));
-                    page = VirtualPage((page.0 / span + 1) * span);
-                }
+                Err(hole) => page = self.beyond(machine, page, pages.end(), &hole),
             }
         }
         None
@@ -305,13 +335,11 @@ impl PageTable {
     ) -> Option<PageRange> {
         let mut page = pages.start();
         while page < pages.end() {
-            let level = match self.slot(machine, page) {
+            match self.slot(machine, page) {
                 Ok(slot) if slot.is_block() => return Some(slot.pages),
-                Ok(_) => LAST - 1,
-                Err(level) => level,
-            };
-            let span = 1 << (M::INDEX_BITS * (LAST - level));
-            page = VirtualPage((page.0 / span + 1) * span);
+                Ok(_) => page = PageRange::block(page, M::INDEX_BITS).end(),
+                Err(hole) => page = self.beyond(machine, page, pages.end(), &hole),
+            }
         }
         None
     }
@@ -578,9 +606,9 @@ impl PageTable {
             match self.slot(machine, VirtualPage(page)) {
                 Ok(slot) if slot.is_block() => page += span,
                 Ok(_) => return Some(PageRange::block(VirtualPage(page), M::INDEX_BITS)),
-                Err(level) => {
-                    let hole = 1 << (M::INDEX_BITS * (LAST - level));
-                    page = (page / hole + 1) * hole;
+                Err(hole) => {
+                    let last = VirtualPage(end);
+                    page = self.beyond(machine, VirtualPage(page), last, &hole).0;
                 }
             }
         }

@@ -175,8 +175,11 @@ impl<M: Machine> Memory<M> {
         }
     }
 
-    /// Unmaps the whole space.
+    /// Unmaps the whole space. Its tables are freed all at once, and need not be looked through
+    /// for such as are empty.
     pub(crate) fn unmap_all(&self, space: SpaceId, inner: &mut Inner) {
-        self.unmap_areas(space, inner, PageRange::ALL);
+        let mut gather = Gather::new(self, space);
+        self.remove_areas(&mut gather, inner, PageRange::ALL);
+        gather.finish();
     }
 }

@@ -94,6 +94,20 @@ impl Pages {
         self.write_alone(position, source, length)
     }
 
+    /// As [`write`](Self::write), for a caller that keeps all others away already.
+    ///
+    /// # Errors
+    ///
+    /// As for [`write`](Self::write).
+    pub fn write_mut(
+        &mut self,
+        position: u64,
+        source: &mut Source<'_>,
+        length: usize,
+    ) -> Result<usize> {
+        self.write_alone(position, source, length)
+    }
+
     /// Writes at the end. Returns where it is then, and how many bytes were written.
     ///
     /// # Errors

@@ -53,12 +53,11 @@ struct Ring {
 }
 
 impl Ring {
-    fn pages(&mut self) -> Result<&Pages> {
-        let made = match self.pages.take() {
-            Some(pages) => pages,
-            None => Pages::new(FileKind::Memory, 0)?,
-        };
-        Ok(self.pages.insert(made))
+    fn pages(&mut self) -> Result<&mut Pages> {
+        match &mut self.pages {
+            Some(pages) => Ok(pages),
+            none => Ok(none.insert(Pages::new(FileKind::Memory, 0)?)),
+        }
     }
 
     /// Takes bytes out: at least one, if there is no error.
@@ -107,7 +106,7 @@ impl Ring {
         while done < count {
             let end = (self.start + self.length) % CAPACITY;
             let part = (count - done).min(CAPACITY - end);
-            match self.pages()?.write(end as u64, source, part) {
+            match self.pages()?.write_mut(end as u64, source, part) {
                 Ok(more) => {
                     self.length += more;
                     done += more;
