@@ -13,6 +13,7 @@
 //! | [`inject`] | chooses between the two, or a person who does it |
 //! | [`kernel_log`] | what the kernel says, and how much memory it has given up |
 //! | [`output`] | how results are printed |
+//! | [`shared`] | memory that a process shares with its children |
 //! | [`system_call`] | system calls as they are |
 //! | [`errno`] | a table of bad arguments, and what a kernel answers |
 //! | [`fuzz`] | random system calls |
@@ -32,5 +33,6 @@ pub mod inject;
 pub mod kernel_log;
 pub mod output;
 pub mod page;
+pub mod shared;
 pub mod signal;
 pub mod system_call;

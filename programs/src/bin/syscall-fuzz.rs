@@ -15,7 +15,8 @@ use programs::fuzz::grammar::CALLS;
 use programs::fuzz::health::Health;
 use programs::fuzz::record::Record;
 use programs::fuzz::round;
-use programs::output::{note, say};
+use programs::output::{note, test_seeds};
+use programs::shared::Shared;
 use programs::system_call::is_seaworthy;
 
 /// Rounds in which caches fill, before free memory is looked at.
@@ -49,26 +50,9 @@ struct Arguments {
 
 fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
-    say(&format!("KTAP version 1\n1..{}", arguments.seeds.len()));
-    let mut has_failed = false;
-    for (number, seed) in (1..).zip(&arguments.seeds) {
-        match run(*seed, &arguments) {
-            Ok(summary) => say(&format!(
-                "ok {number} system calls of seed {seed} # {summary}"
-            )),
-            Err(error) => {
-                has_failed = true;
-                say(&format!(
-                    "not ok {number} system calls of seed {seed} # {error:#}"
-                ));
-            }
-        }
-    }
-    Ok(if has_failed {
-        ExitCode::FAILURE
-    } else {
-        ExitCode::SUCCESS
-    })
+    Ok(test_seeds("system calls", &arguments.seeds, |seed| {
+        run(seed, &arguments)
+    }))
 }
 
 fn run(seed: u64, arguments: &Arguments) -> Result<String> {

@@ -1,9 +1,8 @@
 //! What each thread has done, in memory that the parent sees: the child may not live to tell.
 
-use std::ptr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use anyhow::{Result, ensure};
+use crate::shared::Shared;
 
 /// Children of a round.
 pub const CHILDREN: usize = 2;
@@ -96,29 +95,10 @@ pub struct Record {
     errnos: [AtomicU64; ERRNOS],
 }
 
-impl Record {
-    /// An empty one, which children that are forked later share.
-    ///
-    /// # Errors
-    ///
-    /// If there is no memory.
-    pub fn shared() -> Result<&'static Self> {
-        // SAFETY: a new mapping, wherever there is room.
-        let address = unsafe {
-            libc::mmap(
-                ptr::null_mut(),
-                size_of::<Self>(),
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_SHARED | libc::MAP_ANONYMOUS,
-                -1,
-                0,
-            )
-        };
-        ensure!(address != libc::MAP_FAILED, "cannot map memory");
-        // SAFETY: the mapping is never unmapped, aligned, large enough, and zeros are a `Record`.
-        Ok(unsafe { &*address.cast::<Self>() })
-    }
+// SAFETY: it is made of atomics, of which zeros are values.
+unsafe impl Shared for Record {}
 
+impl Record {
     /// The log of a thread.
     #[must_use]
     pub fn log(&self, child: usize, thread: usize) -> &Log {

@@ -1,11 +1,9 @@
 //! What happened, counted by all processes together.
 
 use std::fmt;
-use std::io;
-use std::ptr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use anyhow::{Context, Result};
+use programs::shared::Shared;
 
 /// What is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,33 +23,11 @@ const NAMES: [&str; 4] = ["done", "lines poisoned", "pages verified", "losses to
 /// Counters in memory that processes share.
 pub(crate) struct Counts([AtomicU64; NAMES.len()]);
 
-impl Counts {
-    /// New ones, all zero, until this process and its children end.
-    ///
-    /// # Errors
-    ///
-    /// If there is no memory.
-    pub(crate) fn shared() -> Result<&'static Self> {
-        #[expect(unsafe_code, reason = "std has no memory that processes share")]
-        // SAFETY: a new mapping, wherever there is room.
-        let address = unsafe {
-            libc::mmap(
-                ptr::null_mut(),
-                size_of::<Self>(),
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_SHARED | libc::MAP_ANONYMOUS,
-                -1,
-                0,
-            )
-        };
-        if address == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error()).context("no shared memory");
-        }
-        #[expect(unsafe_code, reason = "as above")]
-        // SAFETY: zeros are counters, aligned to a page, and the mapping is never undone.
-        Ok(unsafe { &*address.cast() })
-    }
+#[expect(unsafe_code, reason = "the trait is a promise")]
+// SAFETY: it is made of atomics, of which zeros are values.
+unsafe impl Shared for Counts {}
 
+impl Counts {
     pub(crate) fn add(&self, count: Count) {
         self.0[count as usize].fetch_add(1, Ordering::Relaxed);
     }

@@ -17,7 +17,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
 use programs::inject::Method;
-use programs::output::{note, say};
+use programs::output::{note, test_seeds};
+use programs::shared::Shared;
 
 use self::counts::{Count, Counts};
 use self::worker::Worker;
@@ -41,25 +42,9 @@ struct Arguments {
 
 fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
-    say(&format!("KTAP version 1\n1..{}", arguments.seeds.len()));
-    let mut has_failed = false;
-    for (number, seed) in (1..).zip(&arguments.seeds) {
-        let (result, summary) = match run(*seed, &arguments) {
-            Ok(summary) => ("ok", summary),
-            Err(error) => {
-                has_failed = true;
-                ("not ok", format!("{error:#}"))
-            }
-        };
-        say(&format!(
-            "{result} {number} work of seed {seed} # {summary}"
-        ));
-    }
-    Ok(if has_failed {
-        ExitCode::FAILURE
-    } else {
-        ExitCode::SUCCESS
-    })
+    Ok(test_seeds("work", &arguments.seeds, |seed| {
+        run(seed, &arguments)
+    }))
 }
 
 fn run(seed: u64, arguments: &Arguments) -> Result<String> {
