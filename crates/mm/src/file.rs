@@ -304,7 +304,7 @@ impl<M: Machine> Memory<M> {
         self.files.lock().get(id).cloned()
     }
 
-    /// A reference to a cached page, or what is in the way.
+    /// A reference to a cached page, for someone who uses it now, or what is in the way.
     pub(crate) fn cached(&self, file: &Arc<File>, index: u32) -> Result<UserFrame, Stop> {
         let bus = |code, lsb| {
             let address = VirtualAddress(0);
@@ -319,7 +319,7 @@ impl<M: Machine> Memory<M> {
             return bus(BusCode::NoPage, 0);
         }
         match cache.slots.get(index) {
-            Some(Slot::Filled(frame)) => Ok(self.frames.get(frame.pfn())),
+            Some(Slot::Filled(frame)) => Ok(self.frames.get_to_use(frame.pfn())),
             Some(Slot::Filling(_)) => Err(Stop::Outcome(Outcome::Retry)),
             Some(Slot::Lost) => bus(BusCode::ActionRequired, crate::PAGE_SHIFT as u8),
             None | Some(Slot::Reserved) => Err(Stop::Need(Need::Fetch(Arc::clone(file), index))),
@@ -393,6 +393,22 @@ impl<M: Machine> Memory<M> {
             }
         }
         Ok(frame)
+    }
+
+    /// As [`cached`](Self::cached) for the pages from `first` on, as many as are in the cache one
+    /// after the other and fit.
+    pub(crate) fn cached_run(&self, file: &File, first: u32, into: &mut [Option<UserFrame>]) {
+        let cache = file.cache.lock();
+        let here = u64::from(first)..cache.pages();
+        let slots = cache.slots.iter_from(first);
+        for ((index, place), (found, slot)) in here.zip(into).zip(slots) {
+            match slot {
+                Slot::Filled(frame) if u64::from(found) == index => {
+                    *place = Some(self.frames.get_to_use(frame.pfn()));
+                }
+                _ => break,
+            }
+        }
     }
 
     pub(crate) fn cached_or_fetch(&self, file: &Arc<File>, index: u32) -> Result<UserFrame, Errno> {

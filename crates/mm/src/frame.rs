@@ -761,6 +761,15 @@ impl Frames {
         UserFrame(pfn)
     }
 
+    /// As [`get`](Self::get), for someone who uses the contents now.
+    pub(crate) fn get_to_use(&self, pfn: Pfn) -> UserFrame {
+        let mut frame = self.lock_known(pfn);
+        debug_assert!(frame.is_user() && frame.references > 0);
+        frame.touched = true;
+        self.refer(&mut frame, pfn);
+        UserFrame(pfn)
+    }
+
     /// Gives a reference back. With the last one the frame is free, or isolated if poisoned.
     pub(crate) fn put(&self, reference: UserFrame) {
         let mut frame = self.lock(&reference);

@@ -70,6 +70,20 @@ impl<K: Ord + Copy, V> OrderedMap<K, V> {
             })
     }
 
+    /// The entries from the one with the least key not below `key` on.
+    pub(crate) fn iter_from(&self, key: K) -> impl Iterator<Item = (K, &V)> {
+        let first = self.chunk(key).unwrap_or(0);
+        let chunks = self.chunks.get(first..).unwrap_or_default();
+        let before = chunks
+            .first()
+            .map_or(0, |chunk| chunk.partition_point(|entry| entry.0 < key));
+        let mut rest = chunks.iter();
+        let here = rest.next().map_or(&[][..], |chunk| &chunk[before..]);
+        here.iter()
+            .chain(rest.flatten())
+            .map(|entry| (entry.0, &entry.1))
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = (K, &V)> {
         self.chunks
             .iter()
@@ -181,6 +195,12 @@ mod tests {
                 prop_assert_eq!(
                     ours.ceiling(key).map(|entry| entry.0),
                     theirs.range(key..).next().map(|entry| *entry.0)
+                );
+            }
+            for from in (0..600).step_by(50) {
+                prop_assert_eq!(
+                    ours.iter_from(from).map(|entry| entry.0).collect::<Vec<_>>(),
+                    theirs.range(from..).map(|entry| *entry.0).collect::<Vec<_>>()
                 );
             }
             prop_assert_eq!(ours.len(), theirs.len());

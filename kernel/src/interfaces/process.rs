@@ -183,7 +183,7 @@ struct OpenFileLink {
 
 impl Target for OpenFileLink {
     fn target(&self) -> Result<Link> {
-        let file = self.process.files()?.get(self.number)?;
+        let file = self.process.file(self.number)?;
         Ok(match file.path() {
             Some(path) => Link::Place(path.clone()),
             // What has no name is shown by its number, as in Linux.

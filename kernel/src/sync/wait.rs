@@ -1,6 +1,7 @@
 //! Threads that wait until something is true.
 
 use alloc::collections::VecDeque;
+use core::sync::atomic::{AtomicUsize, Ordering, fence};
 
 use crate::arch::thread::{self, Waker};
 use crate::arch::time;
@@ -21,6 +22,8 @@ impl From<Interrupted> for Errno {
 #[derive(Debug, Default)]
 pub struct WaitQueue {
     wakers: SpinLock<VecDeque<Waker>>,
+    /// How many there are: mostly nobody waits, and who wakes need not take the lock to know.
+    length: AtomicUsize,
 }
 
 impl WaitQueue {
@@ -28,6 +31,7 @@ impl WaitQueue {
     pub const fn new() -> Self {
         Self {
             wakers: SpinLock::new(VecDeque::new()),
+            length: AtomicUsize::new(0),
         }
     }
 
@@ -104,19 +108,41 @@ impl WaitQueue {
     /// condition false and parks misses no wake-up: a waker that was used makes `park` return.
     pub fn join(&self) -> Waiting<'_> {
         let waker = thread::current();
-        self.wakers.lock().push_back(waker.clone());
+        self.change(|wakers| wakers.push_back(waker.clone()));
+        // The other half of `is_empty`.
+        fence(Ordering::SeqCst);
         Waiting { queue: self, waker }
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut VecDeque<Waker>) -> T) -> T {
+        let mut wakers = self.wakers.lock();
+        let result = change(&mut wakers);
+        self.length.store(wakers.len(), Ordering::Relaxed);
+        result
+    }
+
+    /// Whether nobody waits. Whoever makes a condition true looks here afterwards, and a waiter
+    /// looks at the condition after it has joined: one of them at least sees the other.
+    fn is_empty(&self) -> bool {
+        fence(Ordering::SeqCst);
+        self.length.load(Ordering::Relaxed) == 0
     }
 
     /// Wakes the thread that has waited longest. Returns whether there was one.
     pub fn wake_one(&self) -> bool {
-        let waker = self.wakers.lock().pop_front();
+        if self.is_empty() {
+            return false;
+        }
+        let waker = self.change(VecDeque::pop_front);
         waker.map(|waker| waker.wake()).is_some()
     }
 
     /// Wakes all threads that wait now.
     pub fn wake_all(&self) {
-        let wakers = core::mem::take(&mut *self.wakers.lock());
+        if self.is_empty() {
+            return;
+        }
+        let wakers = self.change(core::mem::take);
         wakers.iter().for_each(Waker::wake);
     }
 }
@@ -131,8 +157,8 @@ pub struct Waiting<'a> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        let mut wakers = self.queue.wakers.lock();
-        wakers.retain(|other| *other != self.waker);
+        self.queue
+            .change(|wakers| wakers.retain(|other| *other != self.waker));
     }
 }
 

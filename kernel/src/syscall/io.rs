@@ -19,7 +19,7 @@ const PARTS_LIMIT: usize = 1024;
 const PIECE: usize = 16 << 10;
 
 pub(super) fn open_file(descriptor: i32) -> Result<Arc<OpenFile>> {
-    current().process.files()?.get(descriptor)
+    current().process.file(descriptor)
 }
 
 /// An open file that is more than a place (`O_PATH`).

@@ -29,17 +29,22 @@ pub fn allow<T>(action: impl FnOnce() -> T) -> T {
     result
 }
 
+// Only its own thread changes the count, and an interrupt leaves it as it was: a load and a store
+// do.
+
 fn begin_one() {
     change(|thread| {
-        thread.preemption_off.fetch_add(1, Ordering::Relaxed);
+        let count = thread.preemption_off.load(Ordering::Relaxed);
+        thread.preemption_off.store(count + 1, Ordering::Relaxed);
     });
 }
 
 fn end_one() {
     let mut due = false;
     change(|thread| {
-        due = thread.preemption_off.fetch_sub(1, Ordering::Relaxed) == 1
-            && thread.work.has(crate::task::Work::RESCHEDULE);
+        let count = thread.preemption_off.load(Ordering::Relaxed);
+        thread.preemption_off.store(count - 1, Ordering::Relaxed);
+        due = count == 1 && thread.work.has(crate::task::Work::RESCHEDULE);
     });
     // With interrupts masked, the next one will see to it.
     if due && irq::is_enabled() {

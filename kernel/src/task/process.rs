@@ -6,7 +6,7 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::arch::time;
 use crate::error::{Errno, Result};
-use crate::fs::{Context, Descriptors, Path};
+use crate::fs::{Context, Descriptors, OpenFile, Path};
 use crate::sync::{SpinLock, WaitQueue};
 use crate::task::exit::{Ending, Status};
 use crate::task::signal::{Actions, Pending};
@@ -157,6 +157,16 @@ impl Process {
     /// `EBADF`: it has ended.
     pub fn files(&self) -> Result<Arc<Descriptors>> {
         self.files.lock().clone().ok_or(Errno::EBADF)
+    }
+
+    /// An open file of it.
+    ///
+    /// # Errors
+    ///
+    /// `EBADF`: it has no such descriptor, or has ended.
+    pub fn file(&self, descriptor: i32) -> Result<Arc<OpenFile>> {
+        let files = self.files.lock();
+        files.as_ref().ok_or(Errno::EBADF)?.get(descriptor)
     }
 
     /// Its first thread, or another if that has ended.

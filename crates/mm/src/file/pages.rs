@@ -8,6 +8,7 @@ use alloc::sync::Arc;
 
 use super::{File, FileKind, Piece, Slot, piece};
 use crate::fault::Stop;
+use crate::frame::Frames;
 use crate::{Errno, FrameState, Machine, Memory, PAGE_SIZE, Pfn, UserFrame};
 
 /// Moving the bytes of a page ended early.
@@ -36,6 +37,46 @@ impl Halted {
             done: 0,
             cause: Halt::Other(error),
         }
+    }
+}
+
+/// Pages of a file that were looked up all at once, and are still to be read.
+struct Run<'m> {
+    frames: &'m Frames,
+    /// From the next one on.
+    pages: [Option<UserFrame>; Run::LIMIT],
+    next: usize,
+}
+
+impl<'m> Run<'m> {
+    const LIMIT: usize = 16;
+
+    fn new(frames: &'m Frames) -> Self {
+        Self {
+            frames,
+            pages: [const { None }; Self::LIMIT],
+            next: Self::LIMIT,
+        }
+    }
+
+    fn next(&mut self) -> Option<UserFrame> {
+        let page = self.pages.get_mut(self.next)?.take();
+        self.next += 1;
+        page
+    }
+
+    /// Gives back those that are left.
+    fn end(&mut self) {
+        while let Some(page) = self.next() {
+            self.frames.put(page);
+        }
+        self.next = Self::LIMIT;
+    }
+}
+
+impl Drop for Run<'_> {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 
@@ -109,21 +150,23 @@ impl<M: Machine> Memory<M> {
         let left = file.size().saturating_sub(position);
         let length = length.min(usize::try_from(left).unwrap_or(usize::MAX));
         let mut done = 0;
+        let mut run = Run::new(&self.frames);
         while done < length {
             let piece = piece(position + done as u64, length - done)?;
-            let frame = match self.readable(file, piece.index) {
+            let frame = match self.next_readable(&mut run, file, piece.index, length - done) {
                 Ok(frame) => frame,
                 // Truncated while it was read.
                 Err(_) if file.size() <= position + done as u64 => return Ok(done),
                 Err(error) => return some(done, error),
             };
-            self.frames.lock(&frame).touched = true;
             let copied = copy(&frame, piece.offset, piece.length);
             self.frames.put(frame);
             let Err(halted) = copied else {
                 done += piece.length;
                 continue;
             };
+            // The same page is next.
+            run.end();
             done += halted.done;
             match halted.cause {
                 Halt::Poisoned(pfn) => self.isolate_consumed(pfn),
@@ -184,6 +227,29 @@ impl<M: Machine> Memory<M> {
         Ok(done)
     }
 
+    /// The next page to read from, of `run` if it has one. Of more than a page, those that follow
+    /// are looked up with it.
+    fn next_readable(
+        &self,
+        run: &mut Run<'_>,
+        file: &Arc<File>,
+        index: u32,
+        length: usize,
+    ) -> Result<UserFrame, Errno> {
+        if let Some(frame) = run.next() {
+            return Ok(frame);
+        }
+        if length > PAGE_SIZE {
+            let count = length.div_ceil(PAGE_SIZE).min(Run::LIMIT);
+            run.next = Run::LIMIT - count;
+            self.cached_run(file, index, &mut run.pages[run.next..]);
+            if let Some(frame) = run.next() {
+                return Ok(frame);
+            }
+        }
+        self.readable(file, index)
+    }
+
     /// A page to read from: of the cache; or zeros, if it is of a block that the pool was not asked
     /// for yet.
     fn readable(&self, file: &Arc<File>, index: u32) -> Result<UserFrame, Errno> {
@@ -208,8 +274,8 @@ impl<M: Machine> Memory<M> {
         piece: &Piece,
         fill: &mut impl FnMut(&UserFrame, usize, usize) -> Result<(), Halted>,
     ) -> Result<(), Halted> {
-        let lost = matches!(file.cache.lock().slots.get(piece.index), Some(Slot::Lost));
-        if lost && piece.length == PAGE_SIZE {
+        let whole = piece.length == PAGE_SIZE;
+        if whole && matches!(file.cache.lock().slots.get(piece.index), Some(Slot::Lost)) {
             return self.refill_lost(file, piece.index, fill);
         }
         loop {
@@ -232,7 +298,6 @@ impl<M: Machine> Memory<M> {
                 // Dirty first: from the first byte on, what the store has is not what was
                 // written. A frame that failed before that counted as clean, and is left alone.
                 frame.dirty |= !frame.poisoned;
-                frame.touched = true;
                 frame.poisoned
             };
             if !poisoned {
