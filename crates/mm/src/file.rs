@@ -395,6 +395,17 @@ impl<M: Machine> Memory<M> {
         Ok(frame)
     }
 
+    /// As [`cached`](Self::cached), for someone who does not ask what is in the way.
+    fn if_cached(&self, file: &File, index: u32) -> Option<UserFrame> {
+        let cache = file.cache.lock();
+        match cache.slots.get(index)? {
+            Slot::Filled(frame) if u64::from(index) < cache.pages() => {
+                Some(self.frames.get_to_use(frame.pfn()))
+            }
+            _ => None,
+        }
+    }
+
     /// As [`cached`](Self::cached) for the pages from `first` on, as many as are in the cache one
     /// after the other and fit.
     pub(crate) fn cached_run(&self, file: &File, first: u32, into: &mut [Option<UserFrame>]) {
@@ -412,6 +423,10 @@ impl<M: Machine> Memory<M> {
     }
 
     pub(crate) fn cached_or_fetch(&self, file: &Arc<File>, index: u32) -> Result<UserFrame, Errno> {
+        // Mostly it is there, and nothing is to be said of what is in the way.
+        if let Some(frame) = self.if_cached(file, index) {
+            return Ok(frame);
+        }
         loop {
             match self.cached(file, index) {
                 Ok(frame) => return Ok(frame),

@@ -60,7 +60,7 @@ impl Ring {
         }
     }
 
-    /// Takes bytes out: at least one, if there is no error.
+    /// Takes bytes out: at least one, if there are any and no error.
     fn read(&mut self, sink: &mut Sink<'_>) -> Result<usize> {
         let wanted = self.length.min(sink.left());
         let mut done = 0;
@@ -87,7 +87,9 @@ impl Ring {
                 Err(_) => break,
             }
         }
-        self.repair()?;
+        if self.damaged {
+            self.repair()?;
+        }
         Ok(done)
     }
 
@@ -101,7 +103,9 @@ impl Ring {
 
     /// Puts bytes in, up to `count`, for which there is room.
     fn write(&mut self, source: &mut Source<'_>, count: usize) -> Result<usize> {
-        self.repair()?;
+        if self.damaged {
+            self.repair()?;
+        }
         let mut done = 0;
         while done < count {
             let end = (self.start + self.length) % CAPACITY;
@@ -126,7 +130,7 @@ impl Ring {
 
     /// Drops pages of which some were lost, as soon as nothing is in them.
     fn repair(&mut self) -> Result<()> {
-        if self.damaged && self.length == 0 {
+        if self.length == 0 {
             self.pages()?.truncate(0, || Ok(()))?;
             self.damaged = false;
         }
@@ -182,11 +186,10 @@ impl Pipe {
             // Writers first: what the last one wrote came before it went.
             let has_writers = self.has_writers();
             if self.length() > 0 {
-                let read = self.with_ring(|ring| (ring.length > 0).then(|| ring.read(sink)));
-                match read {
-                    Some(result) => return result,
+                match self.with_ring(|ring| ring.read(sink)) {
                     // Another reader was faster.
-                    None => continue,
+                    Ok(0) => continue,
+                    result => return result,
                 }
             }
             if !has_writers {

@@ -64,19 +64,14 @@ impl<'m> Run<'m> {
         self.next += 1;
         page
     }
+}
 
-    /// Gives back those that are left.
-    fn end(&mut self) {
+/// Gives back those that are left.
+impl Drop for Run<'_> {
+    fn drop(&mut self) {
         while let Some(page) = self.next() {
             self.frames.put(page);
         }
-        self.next = Self::LIMIT;
-    }
-}
-
-impl Drop for Run<'_> {
-    fn drop(&mut self) {
-        self.end();
     }
 }
 
@@ -150,7 +145,7 @@ impl<M: Machine> Memory<M> {
         let left = file.size().saturating_sub(position);
         let length = length.min(usize::try_from(left).unwrap_or(usize::MAX));
         let mut done = 0;
-        let mut run = Run::new(&self.frames);
+        let mut run = None;
         while done < length {
             let piece = piece(position + done as u64, length - done)?;
             let frame = match self.next_readable(&mut run, file, piece.index, length - done) {
@@ -166,7 +161,7 @@ impl<M: Machine> Memory<M> {
                 continue;
             };
             // The same page is next.
-            run.end();
+            run = None;
             done += halted.done;
             match halted.cause {
                 Halt::Poisoned(pfn) => self.isolate_consumed(pfn),
@@ -229,25 +224,24 @@ impl<M: Machine> Memory<M> {
 
     /// The next page to read from, of `run` if it has one. Of more than a page, those that follow
     /// are looked up with it.
-    fn next_readable(
-        &self,
-        run: &mut Run<'_>,
+    fn next_readable<'m>(
+        &'m self,
+        run: &mut Option<Run<'m>>,
         file: &Arc<File>,
         index: u32,
         length: usize,
     ) -> Result<UserFrame, Errno> {
-        if let Some(frame) = run.next() {
-            return Ok(frame);
-        }
-        if length > PAGE_SIZE {
-            let count = length.div_ceil(PAGE_SIZE).min(Run::LIMIT);
-            run.next = Run::LIMIT - count;
+        let mut next = run.as_mut().and_then(Run::next);
+        if next.is_none() && length > PAGE_SIZE {
+            let run = run.insert(Run::new(&self.frames));
+            run.next = Run::LIMIT - length.div_ceil(PAGE_SIZE).min(Run::LIMIT);
             self.cached_run(file, index, &mut run.pages[run.next..]);
-            if let Some(frame) = run.next() {
-                return Ok(frame);
-            }
+            next = run.next();
         }
-        self.readable(file, index)
+        match next {
+            Some(frame) => Ok(frame),
+            None => self.readable(file, index),
+        }
     }
 
     /// A page to read from: of the cache; or zeros, if it is of a block that the pool was not asked
