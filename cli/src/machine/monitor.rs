@@ -11,6 +11,9 @@ use crate::workspace::Workspace;
 /// Bare metal, without the registers that belong to the guest.
 const TARGET: &str = "aarch64-unknown-none-softfloat";
 
+/// How it is optimised.
+const PROFILE: &str = "bare";
+
 /// What must be installed to run a machine with the monitor.
 pub(crate) fn needs() -> Vec<Tool> {
     vec![Tool::Target(TARGET.to_owned()), Tool::Qemu(QEMU_SYSTEM)]
@@ -32,7 +35,7 @@ pub(crate) fn build(workspace: &Workspace) -> Result<PathBuf> {
 /// If it cannot be built.
 pub(crate) fn build_package(package: &str, workspace: &Workspace) -> Result<PathBuf> {
     let command = Command::new("cargo")
-        .args(["build", "--release", "--quiet"])
+        .args(["build", "--quiet", "--profile", PROFILE])
         .args(["--package", package, "--target", TARGET])
         .directory(&workspace.root);
     let status = command.hand_over()?;
@@ -42,6 +45,6 @@ pub(crate) fn build_package(package: &str, workspace: &Workspace) -> Result<Path
     Ok(workspace
         .target_directory
         .join(TARGET)
-        .join("release")
+        .join(PROFILE)
         .join(package))
 }
