@@ -80,23 +80,28 @@ type Queue = VecDeque<Arc<Waiter>>;
 static QUEUES: [SpinLock<Queue>; 1 << QUEUE_BITS] =
     [const { SpinLock::new(VecDeque::new()) }; 1 << QUEUE_BITS];
 
-/// Takes up to `count` waiters of `key` out of a queue, the longest waiter first.
-fn take(queue: &mut Queue, key: Key, count: usize, bits: u32) -> Queue {
-    let mut taken = VecDeque::new();
-    if count == 0 {
-        return taken;
-    }
+/// Takes up to `count` of those out that wait for `key` with one of `bits`, and gives each to
+/// `each`. Returns how many.
+fn take(
+    queue: &mut Queue,
+    key: Key,
+    count: usize,
+    bits: u32,
+    mut each: impl FnMut(&Arc<Waiter>),
+) -> usize {
+    let mut taken = 0;
     queue.retain(|waiter| {
-        let goes = taken.len() < count && waiter.bits & bits != 0 && *waiter.key.lock() == key;
+        let goes = taken < count && waiter.bits & bits != 0 && *waiter.key.lock() == key;
         if goes {
-            taken.push_back(Arc::clone(waiter));
+            taken += 1;
+            each(waiter);
         }
         !goes
     });
     taken
 }
 
-fn wake_waiter(waiter: &Waiter) {
+fn wake_waiter(waiter: &Arc<Waiter>) {
     waiter.woken.store(true, Ordering::SeqCst);
     waiter.waker.wake();
 }
@@ -161,9 +166,8 @@ fn leave(waiter: &Arc<Waiter>) {
 /// `EINVAL`: unaligned. `EFAULT`: nobody can wait there.
 pub fn wake(address: UserAddress, private: bool, count: usize, bits: u32) -> Result<usize> {
     let key = Key::new(address, private)?;
-    let taken = take(&mut QUEUES[key.queue()].lock(), key, count, bits);
-    taken.iter().for_each(|waiter| wake_waiter(waiter));
-    Ok(taken.len())
+    let mut queue = QUEUES[key.queue()].lock();
+    Ok(take(&mut queue, key, count, bits, wake_waiter))
 }
 
 /// Wakes up to `count` of those that wait for a word, and makes up to `move_count` of the others
@@ -187,45 +191,36 @@ pub fn requeue(
     {
         return Err(Errno::EAGAIN);
     }
-    let (woken, moved) = if from.queue() == to.queue() {
+    if from.queue() == to.queue() {
         let mut queue = QUEUES[from.queue()].lock();
-        let woken = take(&mut queue, from, count, u32::MAX);
-        let moved = take(&mut queue, from, move_count, u32::MAX);
-        append(&mut queue, &moved, to)?;
-        (woken, moved.len())
-    } else {
-        // Two queues are locked in the order of their places.
-        let [first, second] = if from.queue() < to.queue() {
-            [from, to]
-        } else {
-            [to, from]
-        };
-        let mut first_queue = QUEUES[first.queue()].lock();
-        let mut second_queue = QUEUES[second.queue()].lock();
-        let (queue, target) = if first == from {
-            (&mut *first_queue, &mut *second_queue)
-        } else {
-            (&mut *second_queue, &mut *first_queue)
-        };
-        target
-            .try_reserve(move_count.min(queue.len()))
-            .map_err(|_| Errno::ENOMEM)?;
-        let woken = take(queue, from, count, u32::MAX);
-        let moved = take(queue, from, move_count, u32::MAX);
-        append(target, &moved, to)?;
-        (woken, moved.len())
-    };
-    woken.iter().for_each(|waiter| wake_waiter(waiter));
-    Ok(woken.len() + moved)
-}
-
-fn append(queue: &mut Queue, moved: &Queue, key: Key) -> Result<()> {
-    queue.try_reserve(moved.len()).map_err(|_| Errno::ENOMEM)?;
-    for waiter in moved {
-        *waiter.key.lock() = key;
-        queue.push_back(Arc::clone(waiter));
+        let woken = take(&mut queue, from, count, u32::MAX, wake_waiter);
+        let waiting = |waiter: &&Arc<Waiter>| *waiter.key.lock() == from;
+        let moved = queue.iter().filter(waiting).take(move_count);
+        return Ok(woken + moved.map(|waiter| *waiter.key.lock() = to).count());
     }
-    Ok(())
+    // Two queues are locked in the order of their places.
+    let [first, second] = if from.queue() < to.queue() {
+        [from, to]
+    } else {
+        [to, from]
+    };
+    let mut first_queue = QUEUES[first.queue()].lock();
+    let mut second_queue = QUEUES[second.queue()].lock();
+    let (queue, target) = if first == from {
+        (&mut *first_queue, &mut *second_queue)
+    } else {
+        (&mut *second_queue, &mut *first_queue)
+    };
+    // After this nothing can fail.
+    target
+        .try_reserve(move_count.min(queue.len()))
+        .map_err(|_| Errno::ENOMEM)?;
+    let woken = take(queue, from, count, u32::MAX, wake_waiter);
+    let moved = take(queue, from, move_count, u32::MAX, |waiter| {
+        *waiter.key.lock() = to;
+        target.push_back(Arc::clone(waiter));
+    });
+    Ok(woken + moved)
 }
 
 /// `FUTEX_WAKE_OP`: changes `other` as `operation` says, wakes up to `count` of those that wait

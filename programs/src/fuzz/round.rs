@@ -162,22 +162,36 @@ const PROGRAM: [u8; 132] = {
 /// Unmounts what was mounted in the scratch folder, and removes it.
 fn clear_scratch() -> Result<()> {
     env::set_current_dir("/")?;
-    let mounts = fs::read_to_string("/proc/mounts")?;
-    let places = mounts.lines().filter_map(|line| line.split(' ').nth(1));
-    for place in places.collect::<Vec<_>>().into_iter().rev() {
-        if place.starts_with(HOME) {
-            let name = std::ffi::CString::new(place)?;
-            // SAFETY: the name ends with a zero.
-            let result = unsafe { libc::umount2(name.as_ptr(), libc::MNT_DETACH) };
-            ensure!(
-                result == 0,
-                "cannot unmount {place}: {} in\n{mounts}",
-                io::Error::last_os_error()
-            );
+    loop {
+        let mounts = fs::read_to_string("/proc/mounts")?;
+        let places = mounts.lines().filter_map(|line| line.split(' ').nth(1));
+        let ours: Vec<_> = places.filter(|place| place.starts_with(HOME)).collect();
+        if ours.is_empty() {
+            break;
+        }
+        // The newest first. But one who was in there already can mount something below what has
+        // been hidden by a later mount: that has no path until the later one is gone.
+        let results = ours.iter().rev().map(|place| unmount(place));
+        let (gone, stay): (Vec<_>, Vec<_>) = results.partition(Result::is_ok);
+        if gone.is_empty() {
+            let why = stay.into_iter().collect::<Result<Vec<_>>>();
+            return why.map(drop).with_context(|| mounts);
         }
     }
     if Path::new(HOME).exists() {
         fs::remove_dir_all(HOME).context("cannot clear the scratch folder")?;
     }
+    Ok(())
+}
+
+fn unmount(place: &str) -> Result<()> {
+    let name = std::ffi::CString::new(place)?;
+    // SAFETY: the name ends with a zero.
+    let result = unsafe { libc::umount2(name.as_ptr(), libc::MNT_DETACH) };
+    ensure!(
+        result == 0,
+        "cannot unmount {place}: {}",
+        io::Error::last_os_error()
+    );
     Ok(())
 }

@@ -102,6 +102,26 @@ fn waiters_move_to_another_word() {
 }
 
 #[test]
+fn waiters_move_wherever_the_other_word_s_queue_is() {
+    let actor = Actor::new();
+    // Of 256 words some share a queue, and most do not.
+    let word = memory(4096);
+    for offset in (4..1024).step_by(4) {
+        let other = word.offset(offset);
+        let waiters = [(); 2].map(|()| waiter(&actor.thread, word, ALL));
+        // One is woken and one moves, as soon as they wait.
+        until(2, |left| {
+            futex::requeue(word, other, true, left - 1, 1, None).unwrap()
+        });
+        assert_eq!(futex::wake(word, true, 9, ALL), Ok(0));
+        assert_eq!(futex::wake(other, true, 9, ALL), Ok(1));
+        for waiter in waiters {
+            waiter.join().unwrap().unwrap();
+        }
+    }
+}
+
+#[test]
 fn a_word_counts_up_under_a_lock_made_of_it() {
     let actor = Actor::new();
     let (word, counter) = (memory(64), memory(64));
