@@ -88,9 +88,10 @@ impl mm::Machine for Machine {
     }
 
     fn zero_table(&self, table: &KernelFrame) {
-        for index in 0..PAGE_SIZE / 8 {
-            entry(table, index).store(0, Ordering::Relaxed);
-        }
+        let place = core::ptr::with_exposed_provenance_mut(direct(table.pfn().0 * PAGE) as usize);
+        // SAFETY: a whole frame, which is the memory manager's alone until it is linked as a table.
+        let filled = unsafe { routines().fill_mc(place, 0, PAGE_SIZE) };
+        debug_assert!(filled.is_ok(), "stores do not abort");
         // A walker that finds the table finds it empty.
         run!("dsb ishst");
     }
