@@ -8,9 +8,10 @@
 )]
 
 use std::ffi::CString;
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::os::fd::AsRawFd;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::{env, io, ptr, thread};
 
@@ -52,10 +53,16 @@ const OPERATIONS: &[(&str, Operation)] = &[
     ("getpid", getpid),
     ("read 4 KiB", || read(4096, 200)),
     ("read 64 KiB", || read(65536, 50)),
+    ("open + close", open_close),
+    ("stat", stat),
+    ("first read of a mapped tmpfs page", file_fault),
     ("first write to an anonymous page", minor_fault),
     ("COW fault, page copied", cow_fault),
     ("fork + exit + wait", || fork(|| {})),
     ("fork + exec + wait", fork_exec),
+    ("thread create + join", thread_create),
+    ("mmap + munmap", map_unmap),
+    ("signal to self, handled", signal),
     ("pipe, 1 byte, same process", pipe),
     ("pipe round trip, two processes", pipe_round_trip),
     ("futex wake, nobody waits", futex_wake),
@@ -123,22 +130,60 @@ fn read(length: usize, count: usize) -> Result<f64> {
     time
 }
 
+fn open_close() -> Result<f64> {
+    times(100, || {
+        // SAFETY: the name ends with a zero.
+        let file = check(unsafe { libc::open(c"/tmp".as_ptr(), libc::O_RDONLY) })?;
+        // SAFETY: the descriptor was just made, and nobody has it.
+        check(unsafe { libc::close(file as i32) }).map(drop)
+    })
+}
+
+fn stat() -> Result<f64> {
+    times(100, || {
+        let mut found = MaybeUninit::<libc::stat>::uninit();
+        // SAFETY: the name ends with a zero, and there is room for the answer.
+        check(unsafe { libc::stat(c"/tmp".as_ptr(), found.as_mut_ptr()) }).map(drop)
+    })
+}
+
+/// Loads from each page of a file that is in memory.
+fn file_fault() -> Result<f64> {
+    let name = c"kernel-bench".as_ptr();
+    // SAFETY: the name ends with a zero.
+    let file = check(unsafe { libc::memfd_create(name, libc::MFD_CLOEXEC) })? as i32;
+    // SAFETY: the descriptor was just made, and nobody has it.
+    let mut file = File::from(unsafe { OwnedFd::from_raw_fd(file) });
+    for _ in 0..PAGES {
+        file.write_all(&[1; PAGE])?;
+    }
+    let address = map_file(libc::PROT_READ, libc::MAP_SHARED, file.as_raw_fd())?;
+    let mut page = 0;
+    let time = times(PAGES, || {
+        // SAFETY: in the mapping.
+        let place = unsafe { address.add(page * PAGE) };
+        // SAFETY: as above, and the file is as long.
+        ensure!(unsafe { place.read_volatile() } == 1, "the bytes are wrong");
+        page += 1;
+        Ok(())
+    });
+    unmap(address)?;
+    time
+}
+
 /// An anonymous mapping without huge pages.
 fn map() -> Result<*mut u8> {
-    // SAFETY: a new mapping, wherever there is room.
-    let address = unsafe {
-        libc::mmap(
-            ptr::null_mut(),
-            PAGES * PAGE,
-            libc::PROT_READ | libc::PROT_WRITE,
-            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
-            -1,
-            0,
-        )
-    };
-    ensure!(address != libc::MAP_FAILED, "cannot map memory");
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    let address = map_file(protection, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1)?;
     // SAFETY: the mapping is this function's own. A kernel without huge pages may refuse.
-    let _ = unsafe { libc::madvise(address, PAGES * PAGE, libc::MADV_NOHUGEPAGE) };
+    let _ = unsafe { libc::madvise(address.cast(), PAGES * PAGE, libc::MADV_NOHUGEPAGE) };
+    Ok(address)
+}
+
+fn map_file(protection: i32, flags: i32, file: i32) -> Result<*mut u8> {
+    // SAFETY: a new mapping, wherever there is room.
+    let address = unsafe { libc::mmap(ptr::null_mut(), PAGES * PAGE, protection, flags, file, 0) };
+    ensure!(address != libc::MAP_FAILED, "cannot map memory");
     Ok(address.cast())
 }
 
@@ -218,6 +263,31 @@ fn fork_exec() -> Result<f64> {
         unsafe { libc::execv(program.as_ptr(), arguments.as_ptr()) };
         // SAFETY: as in `fork`.
         unsafe { libc::_exit(1) };
+    })
+}
+
+fn thread_create() -> Result<f64> {
+    times(20, || {
+        let ended = thread::spawn(|| {}).join();
+        ensure!(ended.is_ok(), "a thread failed");
+        Ok(())
+    })
+}
+
+fn map_unmap() -> Result<f64> {
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+    times(100, || unmap(map_file(libc::PROT_READ, flags, -1)?))
+}
+
+fn signal() -> Result<f64> {
+    extern "C" fn handler(_: i32) {}
+    let handler = handler as extern "C" fn(i32) as libc::sighandler_t;
+    // SAFETY: the handler does nothing.
+    unsafe { libc::signal(libc::SIGUSR1, handler) };
+    let process = std::process::id() as libc::pid_t;
+    times(100, || {
+        // SAFETY: the signal is handled.
+        check(unsafe { libc::kill(process, libc::SIGUSR1) }).map(drop)
     })
 }
 
