@@ -43,6 +43,14 @@ pub(super) fn steps(workspace: &Workspace) -> Vec<Step> {
                 .env("RUSTFLAGS", "--cfg under_loom"),
             LIMIT,
         ),
+        Step::tests(
+            "the memory manager's count of users under loom",
+            test()
+                .args(["--release", "--package", "seaworthy-mm"])
+                .args(["--lib", "loom", "--target-dir", "target/loom"])
+                .env("RUSTFLAGS", "--cfg under_loom"),
+            LIMIT,
+        ),
         // The signal frames and system calls of another C library.
         Step::tests(
             "tests with musl",

@@ -40,7 +40,6 @@ pub enum Violation {
     PinShared(Pfn),
     /// Two areas that are alike meet here.
     Unmerged(VirtualPage),
-    /// An entry lies outside all areas.
     /// A huge page is not mapped as a block, or another is, or has not the tails it must have.
     Size(Pfn),
     /// An entry lies outside all areas, or in more than one.
@@ -56,6 +55,9 @@ pub enum Violation {
     Swap(SwapSlot),
     /// A frame is shared by contents, and the stable tree does not have it.
     StableTree(Pfn),
+    /// A frame counts as moving or as being written back, or an entry as one of a page that moves,
+    /// though whoever did that is done: who wants it waits for ever.
+    Busy(Pfn),
 }
 
 impl<M: Machine> Memory<M> {
@@ -117,6 +119,9 @@ impl<M: Machine> Memory<M> {
             let failed = frame.has_failed() && !only_pinned;
             if frame.is_user() && (failed || frame.references == 0) {
                 return Err(Violation::PoisonInUse(pfn));
+            }
+            if frame.migrating || frame.writeback {
+                return Err(Violation::Busy(pfn));
             }
             if frame.state == FrameState::Ksm && !self.ksm.lock().is_stable(pfn) {
                 return Err(Violation::StableTree(pfn));
@@ -212,7 +217,8 @@ impl<M: Machine> Memory<M> {
                 let inside = |vma: &Vma| vma.pages.covers(pages);
                 let inside = inner.vmas.find(page).is_some_and(inside);
                 let pfn = match entry {
-                    Entry::Page(pfn, _) | Entry::HwPoison(pfn) | Entry::Migration(pfn) => pfn,
+                    Entry::Page(pfn, _) | Entry::HwPoison(pfn) => pfn,
+                    Entry::Migration(pfn) => return Err(Violation::Busy(pfn)),
                     Entry::Swap(slot) if inside => {
                         swapped.push(slot);
                         continue;

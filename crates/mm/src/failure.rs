@@ -154,12 +154,15 @@ pub struct Statistics {
 pub(crate) struct Failures {
     /// One error at a time.
     one: Mutex<()>,
-    /// The default for processes without a policy (`vm.memory_failure_early_kill`).
+    /// The default for processes without a policy (`vm.memory_failure_early_kill`). A setting: any
+    /// value that it has meanwhile will do.
     early_kill: AtomicBool,
-    /// A real error happened: frames may not be given back any more.
+    /// A real error happened: frames may not be given back any more. Only used while errors are kept
+    /// one at a time.
     real: AtomicBool,
+    /// A statistic.
     counts: [AtomicU64; 4],
-    /// So many corrected errors are too many for a frame.
+    /// So many corrected errors are too many for a frame. A setting too.
     pub(crate) corrected_threshold: AtomicU16,
 }
 

@@ -12,13 +12,14 @@ mod truncate;
 pub use self::pages::{Halt, Halted};
 
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::Ordering;
 
 use crate::lock::{Mutex, MutexGuard};
 
 use crate::fault::{Need, Stop};
 use crate::map::OrderedMap;
 use crate::memory::Inner;
+use crate::users::Users;
 use crate::{
     BusCode, Errno, FrameState, Machine, Memory, Outcome, PAGE_SIZE, Pfn, Sigbus, SpaceId,
     StoreError, UserFrame, VirtualAddress,
@@ -53,7 +54,7 @@ pub struct File {
     id: FileId,
     kind: FileKind,
     /// Handles and areas. The last one takes the cache with it.
-    users: AtomicU32,
+    users: Users,
     cache: Mutex<Cache>,
     /// The address spaces that have mapped it, and perhaps some that no longer do.
     spaces: Mutex<OrderedMap<SpaceId, ()>>,
@@ -102,11 +103,11 @@ impl File {
     }
 
     pub(crate) fn add_user(&self) {
-        self.users.fetch_add(1, Ordering::Relaxed);
+        self.users.add();
     }
 
     pub(crate) fn remove_user(&self) -> bool {
-        self.users.fetch_sub(1, Ordering::AcqRel) == 1
+        self.users.remove()
     }
 
     /// The slots from `first` on, with the cache locked, if they hold exactly these frames.
@@ -270,7 +271,7 @@ impl<M: Machine> Memory<M> {
         let file = Arc::new(File {
             id,
             kind,
-            users: AtomicU32::new(1),
+            users: Users::one(),
             cache: Mutex::new(cache),
             spaces: Mutex::new(OrderedMap::new()),
         });

@@ -330,11 +330,12 @@ pub(crate) struct Frames {
     huge_order: u32,
     buddy: Mutex<Buddy>,
     pool: Mutex<Pool>,
-    /// How often there was no frame left.
+    /// How often there was no frame left: a statistic, by which an operation knows that it should
+    /// reclaim.
     shortages: AtomicU64,
-    /// Where reclaim looks next.
+    /// Where reclaim looks next: any order will do.
     hand: AtomicUsize,
-    /// How many frames have an error, isolated or not.
+    /// How many frames have an error, isolated or not: a statistic.
     pub(crate) corrupted: AtomicU64,
 }
 

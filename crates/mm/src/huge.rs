@@ -45,7 +45,7 @@ pub enum HugeAdvice {
     Against,
 }
 
-/// The policy, as something that CPUs share.
+/// The policy, as something that CPUs share. A setting: any value that it has meanwhile will do.
 #[derive(Debug)]
 pub(crate) struct SharedPolicy(AtomicU8);
 
@@ -56,11 +56,10 @@ impl SharedPolicy {
 
     /// Whether memory with this advice may be mapped by huge pages.
     pub(crate) fn allows(&self, advice: HugeAdvice) -> bool {
-        let always = self.0.load(Ordering::Relaxed) == HugePolicy::Always as u8;
-        let never = self.0.load(Ordering::Relaxed) == HugePolicy::Never as u8;
+        let policy = self.0.load(Ordering::Relaxed);
         match advice {
-            HugeAdvice::None => always,
-            HugeAdvice::For => !never,
+            HugeAdvice::None => policy == HugePolicy::Always as u8,
+            HugeAdvice::For => policy != HugePolicy::Never as u8,
             HugeAdvice::Against => false,
         }
     }

@@ -109,6 +109,7 @@ pub mod sim;
 mod swap;
 mod table;
 mod unmap;
+mod users;
 mod vma;
 
 pub use address::{

@@ -107,6 +107,7 @@ impl Space {
 #[derive(Debug)]
 pub(crate) struct Space {
     pub(crate) id: SpaceId,
+    /// A setting: any value that it has meanwhile will do.
     kill_policy: AtomicU8,
     pub(crate) merging: Membership,
     pub(crate) inner: Mutex<Inner>,
@@ -129,6 +130,7 @@ pub struct Memory<M> {
     total: usize,
     pub(crate) spaces: Mutex<OrderedMap<SpaceId, Arc<Space>>>,
     pub(crate) files: Mutex<OrderedMap<FileId, Arc<File>>>,
+    /// Numbers that were not given yet, here and below: only that each is given once matters.
     pub(crate) next_space: AtomicU32,
     pub(crate) next_file: AtomicU32,
     pub(crate) failures: Failures,

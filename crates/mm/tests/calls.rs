@@ -124,6 +124,37 @@ fn ranges_with_holes_are_refused_and_unchanged() {
 }
 
 #[test]
+fn what_needs_memory_finds_out_whether_all_of_it_is_mapped() {
+    let memory = memory(64);
+    let space = memory.create().unwrap();
+    let page = |number: u64| VirtualAddress(AT.0 + number * 4096);
+    // Three pages, in areas that cannot merge; a hole; and another page.
+    for (first, pages, protection) in [(0, 2, RW), (2, 1, Protection::NONE), (4, 1, RW)] {
+        let (place, length) = (Placement::Fixed(page(first)), pages * 4096);
+        let (sharing, source) = (Sharing::Private, Source::Anonymous);
+        memory
+            .mmap(&space, place, length, protection, sharing, source)
+            .unwrap();
+    }
+    let check = |start, length| memory.check_mapped(&space, start, length);
+    // What nobody may touch, or has touched, is mapped all the same; a part of a page is a page.
+    for (first, length) in [(0, 1), (0, 3 * 4096), (2, 4096), (4, 17)] {
+        assert_eq!(check(page(first), length), Ok(()), "{first} {length}");
+    }
+    for (first, length) in [(0, 3 * 4096 + 1), (0, 5 * 4096), (3, 1), (4, 4097), (5, 1)] {
+        let answer = check(page(first), length);
+        assert_eq!(answer, Err(Errno::ENOMEM), "{first} {length}");
+    }
+    // Nothing is everywhere, but not just anywhere.
+    assert_eq!(check(page(3), 0), Ok(()));
+    let odd = VirtualAddress(AT.0 + 1);
+    let einval = Err(Errno::EINVAL);
+    assert_eq!([check(odd, 0), check(odd, 1)], [einval; 2]);
+    assert_eq!(check(page(0), u64::MAX), einval);
+    memory.check().unwrap();
+}
+
+#[test]
 fn shared_anonymous_memory_is_shared_with_a_child_and_ends_with_the_last_area() {
     let memory = memory(64);
     let before = memory.free_frames();

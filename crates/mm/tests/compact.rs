@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use mm::sim::{CPUS, Random, SimMachine, memory, memory_with, try_access};
+use mm::sim::{CPUS, Held, Random, SimMachine, memory, memory_with, try_access};
 use mm::{
     Access, AddressSpace, Advice, Entry, Errno, FileKind, FrameState, MAX_ORDER, Memory, Outcome,
     PAGE_SIZE, Pfn, Placement, Protection, Sharing, Source, VirtualAddress,
@@ -172,17 +172,40 @@ fn pages_of_files_move_too_and_tables_stay() {
     assert_eq!(memory.compact(6), Err(Errno::ENOMEM));
 }
 
+/// The highest frame in which the process has a page, and the page.
+fn highest(memory: &Memory<SimMachine>, space: &AddressSpace) -> (Pfn, u64) {
+    let mapped = (0..200).filter_map(|page| match memory.entry(space, at(page)) {
+        Entry::Page(pfn, _) => Some((pfn, page)),
+        _ => None,
+    });
+    mapped.max().unwrap()
+}
+
+#[test]
+fn a_page_that_fails_while_its_last_user_leaves_is_not_free() {
+    let memory = memory(128);
+    let space = fragmented(&memory);
+    let (failed, page) = highest(&memory, &space);
+    memory.machine().poison(failed, 4);
+    let held = memory.machine().hold(Held::Copy);
+    let compacted = thread::scope(|scope| {
+        let compaction = scope.spawn(|| memory.compact(1));
+        held.wait();
+        unmap(&memory, &space, page);
+        held.wait();
+        compaction.join().unwrap()
+    });
+    assert_eq!(compacted, Ok(()));
+    assert_eq!(memory.machine().take_consumed(), [failed]);
+    assert_eq!(memory.frame_state(failed), Some(FrameState::Isolated));
+    check(&memory, &space);
+}
+
 #[test]
 fn a_page_that_cannot_be_read_is_dealt_with_and_another_block_serves() {
     let memory = memory(128);
     let space = fragmented(&memory);
-    let highest = (0..200)
-        .filter_map(|page| match memory.entry(&space, at(page)) {
-            Entry::Page(pfn, _) => Some((pfn, page)),
-            _ => None,
-        })
-        .max();
-    let (failed, page) = highest.unwrap();
+    let (failed, page) = highest(&memory, &space);
     memory.machine().poison(failed, 4);
     let free = memory.free_frames();
     memory.compact(3).unwrap();

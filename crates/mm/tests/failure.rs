@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mm::sim::{FIRST_FRAME, SimMachine, memory, try_access};
+use mm::sim::{FIRST_FRAME, Held, SimMachine, memory, try_access};
 use mm::{
     Access, Action, AddressSpace, Advice, BusCode, Consumer, Context, Entry, Errno, File, FileKind,
     FrameState, KillPolicy, Memory, Outcome, PAGE_SIZE, PageType, Pfn, Placement, Protection,
@@ -273,6 +273,29 @@ fn a_clean_page_of_a_file_is_read_again() {
     memory.machine().poison(Pfn(FIRST_FRAME), 0);
     assert_eq!(memory.read_file(&file, 0, &mut bytes), Ok(8));
     assert_eq!((bytes, load(&memory, &space)), ([5; 8], Ok(7)));
+    memory.check().unwrap();
+}
+
+#[test]
+fn a_page_that_fails_while_it_is_written_back_is_not_read_again() {
+    let memory = memory(64);
+    let file = stored_file(&memory);
+    let space = memory.create().unwrap();
+    map(&memory, &space, Sharing::Shared, Source::File(&file, 0));
+    assert_eq!(store(&memory, &space, 6), Outcome::Resolved);
+    let pfn = frame(&memory, &space);
+    let held = memory.machine().hold(Held::StoreWrite);
+    let (report, read) = std::thread::scope(|scope| {
+        scope.spawn(|| memory.sync(&file));
+        held.wait();
+        // The page counts as clean, and the store still has the older version.
+        let report = memory.memory_failure(pfn, SIMULATED).unwrap();
+        let read = memory.read_file(&file, 0, &mut [0]);
+        held.wait();
+        (report, read)
+    });
+    assert_eq!(report.page, PageType::DirtyLru);
+    assert_eq!(read, Err(Errno::EIO));
     memory.check().unwrap();
 }
 

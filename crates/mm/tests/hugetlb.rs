@@ -359,6 +359,53 @@ fn remapping_shrinks_and_moves_whole_pages_only() {
 }
 
 #[test]
+fn a_page_that_moves_takes_the_place_of_small_ones_and_their_table() {
+    let (memory, space) = start(1);
+    map(&memory, &space, 1);
+    fill(&memory, &space, PIECES);
+    let to = page(4 * PIECES);
+    let (place, rights) = (Placement::Fixed(to), Protection::READ_WRITE);
+    memory
+        .mmap(
+            &space,
+            place,
+            HUGE,
+            rights,
+            Sharing::Private,
+            Source::Anonymous,
+        )
+        .unwrap();
+    let stored = store(&memory, &space, 4 * PIECES, 99);
+    assert_eq!(stored, Outcome::Resolved);
+    assert_eq!(shift(&memory, &space, 4 * PIECES), PAGE_SHIFT);
+    let moved = memory.mremap(&space, page(0), HUGE, HUGE, Destination::Fixed(to), false);
+    assert_eq!(moved, Ok(to));
+    for number in 0..PIECES {
+        let loaded = load(&memory, &space, 4 * PIECES + number);
+        assert_eq!(loaded, Ok(1 + number as u8));
+    }
+    assert_eq!(shift(&memory, &space, 4 * PIECES), HUGE_SHIFT);
+    end(&memory, vec![space], 0);
+}
+
+#[test]
+fn a_page_with_many_users_moves_or_stays_whole() {
+    let (memory, space) = start(2);
+    map(&memory, &space, 1);
+    fill(&memory, &space, PIECES);
+    let mut spaces: Vec<_> = (0..5).map(|_| memory.fork(&space).unwrap()).collect();
+    spaces.push(space);
+    let pfn = frame_of(&memory, &spaces[0], page(5));
+    let moved = || memory.soft_offline(pfn).is_ok();
+    assert!(refused_each(&memory, moved) > 0, "room for the mappers");
+    for space in &spaces {
+        assert_eq!(load(&memory, space, 5), Ok(6));
+        assert_eq!(shift(&memory, space, 5), HUGE_SHIFT);
+    }
+    end(&memory, spaces, 1);
+}
+
+#[test]
 fn a_child_shares_huge_pages_until_someone_stores() {
     let (memory, space) = start(2);
     map(&memory, &space, 1);

@@ -781,6 +781,12 @@ fn whatever_is_read_may_fail(zero_pages: bool) {
             for pfn in memory.machine().take_consumed() {
                 assert!(memory.is_poisoned(pfn), "{failure}: consumed and forgotten");
             }
+            // At most two may share a frame: so two do, or it is not stable.
+            let statistics = memory.ksm_statistics();
+            assert_eq!(
+                statistics.pages_sharing, statistics.pages_shared,
+                "{failure}: a stable frame that nobody shares"
+            );
         }
         if memory.machine().cancel_failure() {
             break;

@@ -108,6 +108,19 @@ fn a_clean_page_that_fails_is_read_again() {
 }
 
 #[test]
+fn a_write_back_that_fails_is_told_once_and_can_be_tried_again() {
+    let memory = memory(64);
+    let file = memory.create_file(KIND, PAGE_SIZE as u64).unwrap();
+    assert_eq!(memory.write_file(&file, 0, &[7; PAGE_SIZE]), Ok(PAGE_SIZE));
+    memory.machine().refuse_io(0);
+    assert_eq!(memory.sync(&file), Err(Errno::EIO));
+    assert_eq!(memory.machine().stored(file.id(), 0), [0; PAGE_SIZE]);
+    assert_eq!(memory.sync(&file), Ok(()));
+    assert_eq!(memory.machine().stored(file.id(), 0), [7; PAGE_SIZE]);
+    memory.check().unwrap();
+}
+
+#[test]
 fn a_lost_page_ends_a_read_until_all_of_it_is_rewritten() {
     let memory = memory(16);
     let file = memory.create_file(KIND, 0).unwrap();

@@ -1,11 +1,12 @@
 //! The size of a file: what is beyond it is gone, for everyone, and comes back as zeros.
 
-use mm::sim::{SimMachine, memory};
+use mm::sim::{Held, SimMachine, memory};
 use mm::{
-    Access, AddressSpace, BusCode, Entry, Errno, File, FileKind, FrameState, Memory, Outcome,
-    PAGE_SIZE, Placement, Protection, Sharing, Sigbus, Source, VirtualAddress,
+    Access, AddressSpace, BusCode, Context, Entry, Errno, File, FileKind, FrameState, Memory,
+    Outcome, PAGE_SIZE, Placement, Protection, Sharing, Sigbus, Source, VirtualAddress,
 };
 use std::sync::Arc;
+use std::thread;
 
 const AT: VirtualAddress = VirtualAddress(0x7000_0000);
 const PAGES: u64 = 3;
@@ -141,6 +142,47 @@ fn a_store_that_fails_leaves_the_size() {
     assert_eq!(memory.truncate(&file, 1), Ok(()));
 }
 
+/// Reads a page that is not in the cache, and cuts or fails it while it is on its way there.
+fn read_while(act: impl Fn(&Memory<SimMachine>, &Arc<File>)) -> Result<usize, Errno> {
+    let (memory, file) = setup(FileKind::Stored);
+    let free = memory.free_frames();
+    let held = memory.machine().hold(Held::StoreRead);
+    let read = thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            loop {
+                match memory.read_file(&file, 0, &mut [0]) {
+                    Err(Errno::EBUSY) => thread::yield_now(),
+                    read => return read,
+                }
+            }
+        });
+        held.wait();
+        act(&memory, &file);
+        held.wait();
+        reader.join().unwrap()
+    });
+    memory.check().unwrap();
+    let isolated = memory.failure_statistics().total as usize;
+    memory.close(file);
+    assert_eq!(memory.free_frames() + isolated, free);
+    read
+}
+
+#[test]
+fn a_page_that_is_cut_off_on_its_way_into_the_cache_is_not_in_it() {
+    let read = read_while(|memory, file| memory.truncate(file, 0).unwrap());
+    assert_eq!(read, Ok(0), "the file has no bytes");
+}
+
+#[test]
+fn a_page_that_fails_on_its_way_into_the_cache_is_read_again() {
+    let read = read_while(|memory, _| {
+        let pfn = memory.machine().last_filled();
+        let _ = memory.memory_failure(pfn, Context::default()).unwrap();
+    });
+    assert_eq!(read, Ok(1));
+}
+
 #[test]
 fn a_lost_page_is_forgotten_with_its_end() {
     let (memory, file) = setup(FileKind::Stored);
@@ -171,7 +213,7 @@ fn a_page_written_anew_grows_the_file_to_its_end() {
         .map(|frame| mm::Pfn(mm::sim::FIRST_FRAME + frame))
         .find(|pfn| matches!(memory.frame_state(*pfn), Some(FrameState::File { .. })))
         .unwrap();
-    let _ = memory.memory_failure(pfn, mm::Context::default()).unwrap();
+    let _ = memory.memory_failure(pfn, Context::default()).unwrap();
     assert_eq!(memory.write_file(&file, 0, &[3; PAGE_SIZE]), Ok(PAGE_SIZE));
     assert_eq!(file.size(), PAGE_SIZE as u64);
 }

@@ -11,7 +11,8 @@ use crate::{
     AddressSpace, Entry, Errno, FrameState, Machine, Memory, Outcome, PageRange, Sharing, SpaceId,
 };
 
-/// An address space's part in merging.
+/// An address space's part in merging. It is changed with the space locked, or new; who looks at it without
+/// may miss a change that is being made.
 #[derive(Debug)]
 pub(crate) struct Membership {
     /// One of its areas is mergeable, or was.

@@ -4,9 +4,10 @@
 use std::boxed::Box;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Barrier, Mutex, MutexGuard};
 use std::vec::Vec;
 
+use super::hold::{Held, Hold};
 use super::ram::{Page, Ram};
 use super::schedule;
 use crate::entry::decode_table;
@@ -88,6 +89,7 @@ pub struct SimMachine<const INDEX_BITS: u32 = 9> {
     victims: Mutex<Vec<Victim>>,
     /// So many reads of the manager's are left before a frame fails while it is read.
     reads_left: AtomicU32,
+    hold: Hold,
     last_filled: AtomicU64,
     allocations: AtomicU64,
 }
@@ -110,6 +112,7 @@ impl<const INDEX_BITS: u32> SimMachine<INDEX_BITS> {
             refused: AtomicBool::new(false),
             victims: Mutex::default(),
             reads_left: AtomicU32::new(NEVER),
+            hold: Hold::default(),
             last_filled: AtomicU64::new(FIRST_FRAME),
             allocations: AtomicU64::new(0),
         }
@@ -149,6 +152,12 @@ impl<const INDEX_BITS: u32> SimMachine<INDEX_BITS> {
     /// Whether that is still to come. It does not come any more.
     pub fn cancel_failure(&self) -> bool {
         self.reads_left.swap(NEVER, Ordering::Relaxed) != NEVER
+    }
+
+    /// Holds up the next CPU that gets to a place. It waits at the barrier twice: when it is there,
+    /// and before it goes on.
+    pub fn hold(&self, at: Held) -> Arc<Barrier> {
+        self.hold.next(at)
     }
 
     /// The manager reads these frames now.
@@ -395,6 +404,7 @@ impl<const INDEX_BITS: u32> Machine for SimMachine<INDEX_BITS> {
 
     fn copy_page(&self, to: &UserFrame, from: &UserFrame) -> Result<(), Poisoned> {
         self.reads(&[from.pfn()]);
+        self.hold.reached(Held::Copy);
         self.last_filled.store(to.pfn().0, Ordering::Relaxed);
         self.ram.copy(to.pfn(), from.pfn())
     }
@@ -473,6 +483,7 @@ impl<const INDEX_BITS: u32> Machine for SimMachine<INDEX_BITS> {
         }
         let page = self.stored(file.id(), index);
         self.fill(into, &page);
+        self.hold.reached(Held::StoreRead);
         Ok(())
     }
 
@@ -485,6 +496,7 @@ impl<const INDEX_BITS: u32> Machine for SimMachine<INDEX_BITS> {
             .ram
             .look(from.pfn(), |page| *page)
             .map_err(StoreError::Poisoned)?;
+        self.hold.reached(Held::StoreWrite);
         self.preset(file.id(), index, page);
         Ok(())
     }

@@ -16,6 +16,7 @@ mod campaign;
 mod compact;
 mod errors;
 mod files;
+mod hold;
 mod huge;
 mod hugetlb;
 mod ksm;
@@ -36,6 +37,7 @@ mod world;
 
 pub use access::try_access;
 pub use campaign::{Broken, Campaign, EPISODE, Summary};
+pub use hold::Held;
 pub use machine::{CPUS, FIRST_FRAME, LINE, SimMachine};
 pub use race::{RaceCounts, race};
 pub use random::Random;
