@@ -55,6 +55,8 @@ pub enum Violation {
     Swap(SwapSlot),
     /// A frame is shared by contents, and the stable tree does not have it.
     StableTree(Pfn),
+    /// A frame that nobody maps by itself has room for mappers.
+    Room(Pfn),
     /// A frame counts as moving or as being written back, or an entry as one of a page that moves,
     /// though whoever did that is done: who wants it waits for ever.
     Busy(Pfn),
@@ -119,6 +121,10 @@ impl<M: Machine> Memory<M> {
             let failed = frame.has_failed() && !only_pinned;
             if frame.is_user() && (failed || frame.references == 0) {
                 return Err(Violation::PoisonInUse(pfn));
+            }
+            let unmapped = matches!(frame.state, FrameState::Free | FrameState::Tail);
+            if unmapped && frame.mappers.has_room() {
+                return Err(Violation::Room(pfn));
             }
             if frame.migrating || frame.writeback {
                 return Err(Violation::Busy(pfn));

@@ -19,13 +19,15 @@ pub(crate) enum Stays {
 }
 
 impl<M: Machine> Memory<M> {
-    /// Takes a frame out of use before it fails, and keeps what is in it.
+    /// Takes a frame out of use before it fails, and keeps what is in it. One that is known to have
+    /// failed is out of use already, or will be when its last pin is gone.
     ///
     /// # Errors
     ///
     /// `ENXIO`: not ours. `EBUSY`: it is the kernel's, or someone holds it. `ENOMEM`: there is no
-    /// frame to move to, or none to split the huge page it is in. `EHWPOISON`: it could not be read; the page was dealt with as
-    /// [`memory_failure`](Self::memory_failure) does. Otherwise the page stays as it was.
+    /// frame to move to, or none to split the huge page it is in. `EHWPOISON`: it could not be read;
+    /// the page was dealt with as [`memory_failure`](Self::memory_failure) does. Otherwise the page
+    /// stays as it was.
     pub fn soft_offline(&self, pfn: Pfn) -> Result<(), Errno> {
         self.with_reclaim(|| self.try_soft_offline(pfn))
     }

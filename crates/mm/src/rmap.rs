@@ -159,6 +159,12 @@ impl Mappers {
         }
     }
 
+    /// Whether there is room on the heap.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) const fn has_room(&self) -> bool {
+        matches!(self, Self::Many(_))
+    }
+
     /// Gives room back that nobody needs.
     pub(crate) fn shrink(&mut self) {
         if self.is_empty() {

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 
-use mm::sim::{CPUS, FIRST_FRAME, Random, SimMachine, memory, memory_with, try_access};
+use mm::sim::{CPUS, FIRST_FRAME, Held, Random, SimMachine, memory, memory_with, try_access};
 use mm::{
     Access, Action, AddressSpace, Advice, BusCode, Consumer, Context, Entry, Errno, File, FileKind,
     FrameState, HugeAdvice, HugePolicy, KillPolicy, Memory, Outcome, PAGE_SHIFT, PAGE_SIZE,
@@ -276,6 +277,87 @@ fn a_call_on_a_part_splits_and_one_on_the_whole_does_not() {
             }
         }
     }
+}
+
+#[test]
+fn a_split_for_many_that_finds_no_memory_changes_nothing() {
+    let (memory, space) = start();
+    fill(&memory, &space);
+    let children = [(); 2].map(|()| memory.fork(&space).unwrap());
+    let free = memory.free_frames();
+    let part = || memory.mprotect(&space, page(1), PAGE_SIZE as u64, Protection::READ);
+    let mut refused = 0;
+    loop {
+        memory.machine().refuse_allocation(refused);
+        let done = part();
+        memory.machine().relent();
+        memory.check().unwrap();
+        if done.is_ok() {
+            break;
+        }
+        assert_eq!(done, Err(Errno::ENOMEM));
+        if memory.mapping_shift(&space, AT) == HUGE_SHIFT {
+            assert_eq!(memory.free_frames(), free, "allocation {refused}");
+        }
+        refused += 1;
+    }
+    // Two lists, the mappers of each other piece, and three tables, at least.
+    assert!(refused >= 2 + PIECES as u32 - 1 + 3, "{refused}");
+    assert_eq!(memory.free_frames(), free - 3);
+    for space in children.into_iter().chain([space]) {
+        memory.destroy(space);
+    }
+    assert_eq!(memory.free_frames(), FRAMES as usize);
+}
+
+/// Lets an error split the huge page that a child shares, and the child act when that has begun.
+fn while_split(act: impl Fn(&Small, &AddressSpace)) {
+    let (memory, space) = start();
+    fill(&memory, &space);
+    let child = memory.fork(&space).unwrap();
+    let frame = frame(&memory, &space, 3);
+    let held = memory.machine().hold(Held::Allocation);
+    thread::scope(|scope| {
+        scope.spawn(|| memory.memory_failure(frame, Context::default()));
+        held.wait();
+        act(&memory, &child);
+        held.wait();
+    });
+    memory.check().unwrap();
+    assert_eq!(memory.mapping_shift(&space, AT), PAGE_SHIFT);
+    memory.destroy(child);
+    memory.destroy(space);
+    assert_eq!(memory.free_frames(), FRAMES as usize - 1);
+}
+
+#[test]
+fn a_page_that_is_being_split_gains_no_mapper() {
+    let (memory, space) = start();
+    fill(&memory, &space);
+    let child = memory.fork(&space).unwrap();
+    let frame = frame(&memory, &space, 3);
+    let held = memory.machine().hold(Held::Allocation);
+    let (early, grandchild) = thread::scope(|scope| {
+        scope.spawn(|| memory.memory_failure(frame, Context::default()));
+        held.wait();
+        let fork = scope.spawn(|| memory.fork(&child));
+        // It waits for the split, which waits for us.
+        thread::sleep(Duration::from_millis(100));
+        let early = fork.is_finished();
+        held.wait();
+        (early, fork.join().unwrap().unwrap())
+    });
+    assert!(!early);
+    memory.check().unwrap();
+    for space in [space, child, grandchild] {
+        memory.destroy(space);
+    }
+    assert_eq!(memory.free_frames(), FRAMES as usize - 1);
+}
+
+#[test]
+fn a_page_that_is_being_split_may_lose_a_mapper() {
+    while_split(|memory, child| memory.munmap(child, AT, HUGE).unwrap());
 }
 
 #[test]

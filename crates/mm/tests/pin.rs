@@ -164,6 +164,9 @@ fn a_page_that_cannot_be_read_is_isolated_when_the_pin_is_gone() {
     assert_eq!(memory.read_pinned(&pin, 10, &mut bytes), Err(118));
     assert_eq!(bytes[..118], [7; 118]);
     assert_eq!(memory.entry(&space, AT), Entry::HwPoison(pfn));
+    // It is on its way out already.
+    assert_eq!(memory.soft_offline(pfn), Ok(()));
+    assert_eq!(memory.frame_state(pfn), Some(FrameState::Anonymous));
     memory.unpin_user_page(pin);
     assert_eq!(memory.frame_state(pfn), Some(FrameState::Isolated));
 }

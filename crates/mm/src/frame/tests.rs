@@ -167,3 +167,21 @@ fn there_must_be_a_frame() {
     let error = Memory::new(SimMachine::<BITS>::new(16), &[backwards]).err();
     assert_eq!(error, Some(Errno::EINVAL));
 }
+
+#[test]
+fn a_frame_that_another_holds_is_not_claimed() {
+    let memory = memory_with::<4>(16);
+    let (frames, machine) = (&memory.frames, &memory.machine);
+    let one = frames
+        .allocate_user(machine, FrameState::Anonymous)
+        .unwrap();
+    let other = frames.get(one.pfn());
+    assert!(!frames.claim_held(&one));
+    assert_eq!(memory.frame_state(one.pfn()), Some(FrameState::Anonymous));
+    frames.put(other);
+    assert!(frames.claim_held(&one));
+    assert_eq!(memory.frame_state(one.pfn()), Some(FrameState::Claimed));
+    frames.release_claimed(one.pfn()..Pfn(one.pfn().0 + 1), true);
+    assert_eq!(memory.free_frames(), memory.total_frames());
+    memory.check().unwrap();
+}

@@ -250,8 +250,13 @@ impl World {
     fn soft_offlined(&mut self, pfn: Pfn, got: Result<(), Errno>) -> Checked {
         let state = self.memory.frame_state(pfn);
         match got {
-            // It was known to have an error, and is the kernel's.
-            Ok(()) if state == Some(FrameState::Table) && self.memory.is_poisoned(pfn) => Ok(()),
+            // It was known to have an error, and is the kernel's, or pinned still.
+            Ok(())
+                if (state == Some(FrameState::Table) || self.is_pinned(pfn))
+                    && self.memory.is_poisoned(pfn) =>
+            {
+                Ok(())
+            }
             Err(Errno::EBUSY) if state == Some(FrameState::Table) => Ok(()),
             Ok(()) if self.memory.frame_state(pfn) == Some(FrameState::Isolated) => Ok(()),
             Ok(()) => Err(format!("{pfn:?} is still in use after soft offline")),

@@ -7,6 +7,8 @@ use super::machine::locked;
 /// Where a CPU can be held up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Held {
+    /// Before an allocation.
+    Allocation,
     /// Before a page is copied.
     Copy,
     /// After a frame was filled from the store of a file, before it is in the cache.

@@ -551,6 +551,7 @@ impl<const INDEX_BITS: u32> Machine for SimMachine<INDEX_BITS> {
 
     fn admit(&self, _what: Allocation) -> bool {
         schedule::point();
+        self.hold.reached(Held::Allocation);
         self.allocations.fetch_add(1, Ordering::Relaxed);
         let refused = count_down(&mut locked(&self.refusals).allocations_left);
         self.refused.fetch_or(refused, Ordering::Relaxed);
